@@ -1,0 +1,243 @@
+import Crypto
+import HomomorphicEncryption
+import SecretMemory
+
+#if canImport(FoundationEssentials)
+    import FoundationEssentials
+#else
+    import Foundation
+#endif
+
+/// Who owns a key set: one principal or a group of its tenant.
+public struct KeySetOwner: Sendable, Hashable, Codable {
+    public enum Kind: String, Sendable, Codable {
+        case user
+        case group
+    }
+    public let kind: Kind
+    /// Who vouches for the subject: `static`, or an OIDC issuer.
+    public let issuer: String
+    public let subject: String
+
+    public init(kind: Kind, issuer: String, subject: String) {
+        self.kind = kind
+        self.issuer = issuer
+        self.subject = subject
+    }
+}
+
+/// States of a key, SP 800-57 part 1 revision 5, section 7.
+public enum KeySetState: String, Sendable, Codable, CaseIterable {
+    case preActivation = "pre-activation"
+    case active
+    case suspended
+    case deactivated
+    case compromised
+    case destroyed
+}
+
+/// How the seed is sealed.
+public enum ProtectionMode: String, Sendable, Codable, CaseIterable {
+    /// The trusted KMS seals the seed.
+    case direct
+    /// The trusted KMS seals a data key, and that seals the seed: the KMS never handles the seed.
+    case envelope
+    /// Nothing seals the seed: it lives for one request and is never stored.
+    case ephemeral
+}
+
+/// Where a secret key came from.
+public enum KeyOrigin: String, Sendable, Codable {
+    case derived
+    case imported
+}
+
+/// How decrypted results are released.
+public enum ReleaseNoise: String, Sendable, Codable {
+    /// As they are. Shown to others, they give the key away (Li and Micciancio, 2021).
+    case raw
+    /// With noise that hides the ciphertext's own.
+    case flooded
+}
+
+/// The rules of a key set that are signed with it.
+public struct KeySetPolicy: Sendable, Hashable, Codable {
+    public var release: ReleaseNoise
+    /// Decryption of any ciphertext: equal to handing over the secret key.
+    public var decryptAny: Bool
+    /// Decryptions that are granted, over the key set's life; nil for no limit.
+    public var decryptionBudget: Int?
+
+    public init(release: ReleaseNoise = .raw, decryptAny: Bool = false, decryptionBudget: Int? = nil) {
+        self.release = release
+        self.decryptAny = decryptAny
+        self.decryptionBudget = decryptionBudget
+    }
+}
+
+/// One stored public object of a key set.
+public struct KeySetObject: Sendable, Hashable, Codable {
+    public enum Kind: String, Sendable, Codable {
+        case publicKey = "public"
+        case relinearization
+        case galois
+        case switching
+    }
+    public let kind: Kind
+    /// Galois element; 0 for the other kinds.
+    public let galois: UInt32
+    public let level: Int
+    public let generation: UInt32
+    public let bytes: Int
+    public let digest: Digest
+
+    public init(kind: Kind, galois: UInt32, level: Int, generation: UInt32, bytes: Int, digest: Digest) {
+        self.kind = kind
+        self.galois = galois
+        self.level = level
+        self.generation = generation
+        self.bytes = bytes
+        self.digest = digest
+    }
+
+    /// Name in the object store and in URLs: `public-key`, `relinearization`, `galois-3`.
+    public var name: String {
+        switch kind {
+        case .publicKey: "public-key"
+        case .relinearization: "relinearization"
+        case .galois: "galois-\(galois)"
+        case .switching: "switching"
+        }
+    }
+}
+
+/// What a key set is: signed as a whole by the tenant's manifest key, and in its unchanging part proved
+/// by the seed.
+public struct KeySetManifest: Statement, Hashable {
+    public static let payloadType = "application/vnd.hkms.manifest.v1+json"
+
+    public struct Sealing: Sendable, Hashable, Codable {
+        public var mode: ProtectionMode
+        /// Which kind of trusted KMS: `software`, `openbao`.
+        public var provider: String
+        public var keyName: String
+        public var keyVersion: Int?
+        /// One more with every rewrap and reseal. Not in the sealing context: a native rewrap cannot change
+        /// that.
+        public var epoch: Int
+        /// SHA-256 of the stored sealed seed; nil where nothing is stored.
+        public var sealedSeed: Digest?
+        /// In envelope mode.
+        public var sealedDataKey: Digest?
+
+        public init(
+            mode: ProtectionMode, provider: String, keyName: String, keyVersion: Int?, epoch: Int,
+            sealedSeed: Digest?, sealedDataKey: Digest?
+        ) {
+            self.mode = mode
+            self.provider = provider
+            self.keyName = keyName
+            self.keyVersion = keyVersion
+            self.epoch = epoch
+            self.sealedSeed = sealedSeed
+            self.sealedDataKey = sealedDataKey
+        }
+    }
+
+    public struct Dates: Sendable, Hashable, Codable {
+        public var created: Date
+        public var activated: Date?
+        public var deactivated: Date?
+        public var destroyed: Date?
+
+        public init(created: Date, activated: Date? = nil, deactivated: Date? = nil, destroyed: Date? = nil) {
+            self.created = created
+            self.activated = activated
+            self.deactivated = deactivated
+            self.destroyed = destroyed
+        }
+    }
+
+    public var keySet: String
+    /// 1 for the first, one more with every signature.
+    public var version: Int
+    public var installation: String
+    public var tenant: String
+    public var owner: KeySetOwner
+    public var parameters: EncryptionParameters
+    public var parameterDigest: Digest
+    public var suite: Int
+    public var generation: UInt32
+    public var origin: KeyOrigin
+    public var sealing: Sealing
+    /// commit of derivation suite 1.
+    public var commitment: Digest
+    public var objects: [KeySetObject]
+    public var state: KeySetState
+    public var dates: Dates
+    public var policy: KeySetPolicy
+    /// The circuit that the keys were made for; nil for keys made from a preset.
+    public var profile: CircuitProfile?
+    /// HMAC-SHA-256 over ``unchangingBytes`` under the seed's manifest key: a stolen signing key cannot
+    /// swap a public key for ever.
+    public var seedProof: Digest
+
+    public init(
+        keySet: String, version: Int, installation: String, tenant: String, owner: KeySetOwner,
+        parameters: EncryptionParameters, parameterDigest: Digest, suite: Int, generation: UInt32,
+        origin: KeyOrigin, sealing: Sealing, commitment: Digest, objects: [KeySetObject], state: KeySetState,
+        dates: Dates, policy: KeySetPolicy, profile: CircuitProfile?, manifestKey: borrowing SecretBytes
+    ) {
+        self.keySet = keySet
+        self.version = version
+        self.installation = installation
+        self.tenant = tenant
+        self.owner = owner
+        self.parameters = parameters
+        self.parameterDigest = parameterDigest
+        self.suite = suite
+        self.generation = generation
+        self.origin = origin
+        self.sealing = sealing
+        self.commitment = commitment
+        self.objects = objects
+        self.state = state
+        self.dates = dates
+        self.policy = policy
+        self.profile = profile
+        seedProof = Digest(of: [])
+        seedProof = Self.proof(unchangingBytes, manifestKey)
+    }
+
+    /// True if the seed behind `manifestKey` proves the unchanging part. Constant time.
+    public func isProved(by manifestKey: borrowing SecretBytes) -> Bool {
+        equalInConstantTime(Self.proof(unchangingBytes, manifestKey).bytes, seedProof.bytes)
+    }
+
+    /// The public key's entry.
+    public var publicKey: KeySetObject? { objects.first { $0.kind == .publicKey } }
+
+    private var unchangingBytes: [UInt8] {
+        var canonical = CanonicalBytes()
+        canonical.append("HKMS-manifest-proof-v1")
+        canonical.append(keySet)
+        canonical.append(suite)
+        canonical.append(parameterDigest.bytes)
+        canonical.append(origin.rawValue)
+        canonical.append(Int(generation))
+        for object in objects {
+            canonical.append(object.kind.rawValue)
+            canonical.append(Int(object.galois))
+            canonical.append(object.level)
+            canonical.append(Int(object.generation))
+            canonical.append(object.digest.bytes)
+        }
+        return canonical.bytes
+    }
+
+    private static func proof(_ message: [UInt8], _ key: borrowing SecretBytes) -> Digest {
+        let symmetric = key.withUnsafeBytes { SymmetricKey(data: $0) }
+        let code = Array(HMAC<SHA256>.authenticationCode(for: message, using: symmetric))
+        return Digest(bytes: code) ?? Digest(of: [])
+    }
+}

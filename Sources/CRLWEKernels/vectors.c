@@ -1,0 +1,72 @@
+#include "CRLWEKernels.h"
+#include "modular.h"
+
+void hkms_add(uint64_t *out, const uint64_t *a, const uint64_t *b, size_t n, uint64_t q) {
+    for (size_t i = 0; i < n; i++) out[i] = subtract_once(a[i] + b[i], q);
+}
+
+void hkms_subtract(uint64_t *out, const uint64_t *a, const uint64_t *b, size_t n, uint64_t q) {
+    for (size_t i = 0; i < n; i++) out[i] = subtract_once(a[i] + q - b[i], q);
+}
+
+void hkms_negate(uint64_t *out, const uint64_t *a, size_t n, uint64_t q) {
+    for (size_t i = 0; i < n; i++) out[i] = subtract_once(q - a[i], q);
+}
+
+void hkms_multiply(uint64_t *out, const uint64_t *a, const uint64_t *b, size_t n, const hkms_modulus *m) {
+    const uint64_t q = m->q, mu = m->mu;
+    const uint32_t bits = m->bits;
+    for (size_t i = 0; i < n; i++) out[i] = barrett(a[i], b[i], q, mu, bits);
+}
+
+void hkms_multiply_add(uint64_t *accumulator, const uint64_t *a, const uint64_t *b, size_t n,
+                       const hkms_modulus *m) {
+    const uint64_t q = m->q, mu = m->mu;
+    const uint32_t bits = m->bits;
+    for (size_t i = 0; i < n; i++)
+        accumulator[i] = subtract_once(accumulator[i] + barrett(a[i], b[i], q, mu, bits), q);
+}
+
+void hkms_multiply_scalar(uint64_t *out, const uint64_t *a, size_t n, uint64_t q, uint64_t s, uint64_t s_shoup) {
+    for (size_t i = 0; i < n; i++) out[i] = subtract_once(shoup_lazy(a[i], s, s_shoup, q), q);
+}
+
+void hkms_multiply_scalar_add(uint64_t *accumulator, const uint64_t *a, size_t n, uint64_t q, uint64_t s,
+                              uint64_t s_shoup) {
+    for (size_t i = 0; i < n; i++) {
+        uint64_t product = subtract_once(shoup_lazy(a[i], s, s_shoup, q), q);
+        accumulator[i] = subtract_once(accumulator[i] + product, q);
+    }
+}
+
+void hkms_reduce(uint64_t *out, const uint64_t *a, size_t n, const hkms_modulus *m) {
+    const uint64_t q = m->q, reciprocal = m->reciprocal;
+    for (size_t i = 0; i < n; i++) out[i] = subtract_once(shoup_lazy(a[i], 1, reciprocal, q), q);
+}
+
+void hkms_reduce_centered(uint64_t *out, const uint64_t *a, size_t n, uint64_t from, const hkms_modulus *to) {
+    const uint64_t q = to->q, reciprocal = to->reciprocal;
+    const uint64_t half = from >> 1;
+    const uint64_t half_reduced = subtract_once(shoup_lazy(half, 1, reciprocal, q), q);
+    for (size_t i = 0; i < n; i++) {
+        uint64_t shifted = subtract_once(a[i] + half, from);
+        uint64_t reduced = subtract_once(shoup_lazy(shifted, 1, reciprocal, q), q);
+        out[i] = subtract_once(reduced + q - half_reduced, q);
+    }
+}
+
+void hkms_permute(uint64_t *out, const uint64_t *in, const uint32_t *index, size_t n) {
+    for (size_t i = 0; i < n; i++) out[i] = in[index[i]];
+}
+
+void hkms_from_signed(uint64_t *out, const int64_t *a, size_t n, const hkms_modulus *m) {
+    const uint64_t q = m->q, reciprocal = m->reciprocal;
+    for (size_t i = 0; i < n; i++) {
+        uint64_t word = (uint64_t)a[i];
+        uint64_t sign = 0 - (word >> 63);
+        uint64_t magnitude = (word ^ sign) - sign;
+        uint64_t residue = subtract_once(shoup_lazy(magnitude, 1, reciprocal, q), q);
+        uint64_t negated = subtract_once(q - residue, q);
+        out[i] = residue ^ ((residue ^ negated) & sign);
+    }
+}

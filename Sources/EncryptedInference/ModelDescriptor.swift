@@ -1,0 +1,59 @@
+import Attestation
+import HomomorphicEncryption
+
+/// What a model owner tells about a model: everything but the weights. Signed by the evaluation unit.
+public struct ModelDescriptor: Statement, Hashable {
+    public static let payloadType = "application/vnd.hkms.model-descriptor.v1+json"
+
+    public let name: String
+    public let version: Int
+    public let description: String
+    public let inputs: [InputFeature]
+    public let output: OutputDescription
+    public let packing: Packing
+    public let profile: CircuitProfile
+    /// The evaluation unit that runs it.
+    public let unit: String
+
+    public init(_ compiled: CompiledModel, unit: String) {
+        name = compiled.model.name
+        version = compiled.model.version
+        description = compiled.model.description
+        inputs = compiled.model.inputs
+        output = compiled.model.output
+        packing = compiled.plan.packing
+        profile = compiled.plan.profile
+        self.unit = unit
+    }
+
+    /// Checks what a gateway relies on; the signature says who wrote it, not that it makes sense.
+    /// - Throws: ``InferenceError`` or ``AttestationError``.
+    public func validate() throws {
+        try profile.validate()
+        for input in inputs { try input.validate() }
+        try packing.validate(slots: profile.parameters.slotCount)
+        let width = inputs.reduce(0) { $0 + $1.width }
+        guard name == profile.model, packing.batch == profile.batch, width <= packing.period, output.labels.count == 2
+        else { throw InferenceError.malformedModel(reason: "its description contradicts its profile") }
+        guard profile.parameters.scheme == .ckks else {
+            throw InferenceError.malformedModel(reason: "it is not a CKKS circuit")
+        }
+    }
+
+    /// Encodes raw records into the slots of as many plaintexts as they need.
+    /// - Throws: ``InferenceError`` naming the record and the field.
+    public func slots(of records: [Record]) throws(InferenceError) -> [[Double]] {
+        guard !records.isEmpty else { throw .noRecords }
+        let encoded = try inputVectors(of: records)
+        return stride(from: 0, to: encoded.count, by: packing.batch).map { start in
+            packing.slots(encoded[start..<min(start + packing.batch, encoded.count)])
+        }
+    }
+
+    /// The network inputs of each record.
+    public func inputVectors(of records: [Record]) throws(InferenceError) -> [[Double]] {
+        var encoded: [[Double]] = []
+        for (index, record) in records.enumerated() { encoded.append(try record.encoded(by: inputs, index: index)) }
+        return encoded
+    }
+}

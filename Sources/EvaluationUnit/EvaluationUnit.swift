@@ -1,0 +1,227 @@
+import Attestation
+import enum Crypto.Curve25519
+import EncryptedInference
+import HomomorphicEncryption
+import Hummingbird
+import HummingbirdCore
+import Logging
+import NIOCore
+import NIOHTTP1
+import ServerKit
+import ServiceKit
+import ServiceLifecycle
+
+#if canImport(FoundationEssentials)
+    import FoundationEssentials
+#else
+    import Foundation
+#endif
+
+/// The evaluation unit: computes models on ciphertexts for the gateways that its configuration pins, and
+/// vouches for the results with signed receipts. It holds public and evaluation keys, never a secret one.
+public final class EvaluationUnit: Sendable {
+    private let configuration: UnitConfiguration
+    private let cache: KeyCache
+    private let pool: ComputePool
+    private let evaluator: JobEvaluator
+    private let routes: SignedRoutes
+    private let modelList: UnitModelList
+    private let logger: Logger
+
+    /// Nonces of jobs and of requests that are remembered at a time.
+    private static let rememberedNonces = 200_000
+
+    /// Starts the threads for homomorphic arithmetic. They end with the ``application(server:onReady:)``, so
+    /// that one must be run.
+    /// - Parameter clock: the time of signatures, jobs and receipts.
+    /// - Throws: `AttestationError` where the models' descriptions cannot be signed.
+    public init(
+        configuration: UnitConfiguration, logger: Logger, clock: @escaping @Sendable () -> Date = { Date() }
+    ) throws {
+        self.configuration = configuration
+        self.logger = logger
+        var keys: [String: VerificationKey] = [:]
+        var publicKeys: [String: Curve25519.Signing.PublicKey] = [:]
+        for gateway in configuration.gateways {
+            let id = gateway.requestKey.id.value
+            keys[id] = gateway.requestKey
+            publicKeys[id] = try Curve25519.Signing.PublicKey(rawRepresentation: gateway.requestKey.bytes)
+        }
+        modelList = UnitModelList(
+            descriptors: try configuration.models.map { model in
+                let descriptor = ModelDescriptor(model, unit: configuration.name)
+                let signed = try SignedStatement(descriptor, by: configuration.signingKey)
+                return String(decoding: try signed.serialized(), as: UTF8.self)
+            })
+        routes = SignedRoutes(
+            verifier: HTTPMessageSignatureVerifier(
+                publicKeys: publicKeys, acceptedFrom: clock(),
+                nonces: NonceCache(capacity: Self.rememberedNonces)),
+            keys: keys, clock: clock)
+        cache = KeyCache(capacity: configuration.limits.keyCacheBytes)
+        pool = ComputePool(
+            numberOfThreads: configuration.limits.threads, maximumQueued: configuration.limits.queued)
+        evaluator = JobEvaluator(
+            unit: configuration.name, signingKey: configuration.signingKey,
+            models: Dictionary(configuration.models.map { ($0.model.name, $0) }, uniquingKeysWith: { first, _ in first }),
+            cache: cache, nonces: JobNonces(capacity: Self.rememberedNonces), pool: pool, clock: clock)
+    }
+
+    /// HTTP/1.1 with small heads; an idle connection is closed after two minutes, which is later than clients
+    /// give theirs up, so that none is closed under a request.
+    public static var http1: HTTPServerBuilder {
+        .http1(
+            configuration: .init(
+                idleTimeout: .seconds(120),
+                httpDecoderConfiguration: .init(
+                    maxHeaderFieldSize: 16_384, maxHeaderListSize: 32_768, maxHeaderFieldCount: 100)))
+    }
+
+    /// The server, to be run once as a service. On graceful shutdown it finishes the requests in flight.
+    /// - Parameters:
+    ///   - server: how connections are set up.
+    ///   - onReady: called with the port that was bound.
+    public func application(
+        server: HTTPServerBuilder = EvaluationUnit.http1,
+        onReady: @escaping @Sendable (Int?) async -> Void = { _ in }
+    ) -> some ApplicationProtocol {
+        Application(
+            router: router(), server: server, configuration: configuration.listen.configuration,
+            services: [PoolService(pool: pool)],
+            onServerRunning: { channel in await onReady(channel.localAddress?.port) }, logger: logger)
+    }
+
+    private func router() -> Router<ServiceContext> {
+        let router = Router(context: ServiceContext.self)
+        router.add(middleware: ProblemMiddleware(Self.problem(for:)))
+        addHealthRoutes(to: router)
+        let api = router.group("v1")
+        routes.add("models", to: api, [.get: .init { [modelList] _ in try Response.json(modelList) }])
+        addManifestRoutes(to: api)
+        let bodyBytes = configuration.limits.bodyBytes
+        routes.add(
+            "evaluate", to: api,
+            [
+                .post: .init(limit: { _ in bodyBytes }) { [evaluator] request in
+                    let answer = try await evaluator.evaluate(request.body, requestKey: request.signer)
+                    return Response.bytes(answer.bundle, type: MediaType.bundle, timings: answer.timings)
+                }
+            ])
+        return router
+    }
+
+    private func addHealthRoutes(to router: Router<ServiceContext>) {
+        router.get("livez") { _, _ in try Response.json(["live": true]) }
+        router.get("readyz") { [pool] _, _ in
+            let busy = pool.maximumQueued > 0 && pool.load.waiting >= pool.maximumQueued
+            return try Response.json(
+                Readiness(ready: !busy, problems: busy ? ["all compute threads are busy and the queue is full"] : []),
+                status: busy ? .serviceUnavailable : .ok)
+        }
+        for path: RouterPath in ["livez", "readyz"] { router.refuseOtherMethods(path, than: [.get]) { _ in } }
+    }
+
+    private func addManifestRoutes(to api: RouterGroup<ServiceContext>) {
+        let envelopeBytes = min(configuration.limits.bodyBytes, 2 * KeySetManifest.maximumPayloadBytes)
+        routes.add(
+            "manifests/{manifest}", to: api,
+            [
+                .put: .init(limit: { _ in envelopeBytes }) { [self] request in
+                    let digest = try request.digest("manifest")
+                    try cache.insert(try manifest(request.body, digest: digest))
+                    return try status(of: digest)
+                },
+                .get: .init { [self] request in try status(of: try request.digest("manifest")) },
+                .delete: .init { [cache] request in
+                    cache.remove(try request.digest("manifest"))
+                    return Response(status: .noContent)
+                },
+            ])
+        routes.add(
+            "manifests/{manifest}/keys/{object}", to: api,
+            [
+                .put: .init(limit: { [self] in try entry($0).object.bytes }) { [self] request in
+                    try await takeKey(request)
+                    return Response(status: .noContent)
+                }
+            ])
+    }
+
+    private func status(of manifest: Digest) throws -> Response {
+        let (have, need) = try cache.status(manifest)
+        return try Response.json(UnitKeyStatus(have: have.map(\.hex), need: need.map(\.hex)))
+    }
+
+    private func manifest(_ envelope: [UInt8], digest: Digest) throws(UnitProblem) -> HeldManifest {
+        let statement: SignedStatement<KeySetManifest>
+        do throws(AttestationError) {
+            statement = try SignedStatement(verifying: envelope, pinned: configuration.manifestKeys)
+        } catch {
+            switch error {
+            case .unknownSigner, .badSignature: throw .manifestNotTrusted(error)
+            default: throw .malformedManifest(reason: "\(error)")
+            }
+        }
+        guard statement.digest == digest else { throw .manifestDigestMismatch(found: statement.digest) }
+        if let installation = configuration.installation, statement.body.installation != installation {
+            throw .manifestNotForThisUnit(field: "installation")
+        }
+        if let tenant = configuration.tenant, statement.body.tenant != tenant {
+            throw .manifestNotForThisUnit(field: "tenant")
+        }
+        return try HeldManifest(statement, models: configuration.models)
+    }
+
+    /// What a manifest says of the key in the path.
+    private func entry(
+        _ parameters: Parameters
+    ) throws(UnitProblem) -> (manifest: HeldManifest, object: KeySetObject, context: EncryptionContext) {
+        let manifest = try cache.manifest(try parameters.digest("manifest"))
+        let digest = try parameters.digest("object")
+        guard let object = manifest.keys[digest] else { throw .keyNotInManifest(digest) }
+        guard let context = manifest.context else { throw .noModelForParameters }
+        return (manifest, object, context)
+    }
+
+    private func takeKey(_ request: SignedRequest) async throws {
+        let (manifest, object, context) = try entry(request.parameters)
+        guard request.bodyDigest == object.digest else {
+            throw UnitProblem.keyDigestMismatch(found: request.bodyDigest)
+        }
+        if cache.contains(object.digest) { return }
+        let body = request.body
+        let key = try await pool.run {
+            do {
+                return try EvaluationKey(serialized: body, context: context)
+            } catch let error as HEError { throw UnitProblem.malformedKey(error) }
+        }
+        guard key.id == object.evaluationKeyID else { throw UnitProblem.keyContradictsManifest }
+        try cache.insert(
+            key, digest: object.digest, byteCount: object.memoryBytes(context), manifest: manifest.digest)
+    }
+
+    @Sendable private static func problem(for error: any Error) -> Problem? {
+        switch error {
+        case let error as any ProblemConvertible: error.problem
+        // The request's framing broke while its body was read.
+        case is HTTPParserError:
+            Problem.badRequest("the body's framing is not valid HTTP", fix: "Send the request again.")
+        default: nil
+        }
+    }
+
+    private struct Readiness: Encodable {
+        let ready: Bool
+        let problems: [String]
+    }
+}
+
+/// Ends the compute threads when the server, which stops first, has answered its last request.
+private struct PoolService: Service {
+    let pool: ComputePool
+
+    func run() async throws {
+        try? await gracefulShutdown()
+        await pool.shutdown()
+    }
+}

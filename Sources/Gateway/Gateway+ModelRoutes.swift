@@ -1,0 +1,210 @@
+import Attestation
+import EncryptedInference
+import HomomorphicEncryption
+import Hummingbird
+import KeyManagement
+import ServerKit
+import ServiceKit
+
+extension Gateway {
+    func addModelRoutes(to group: RouterGroup<ServiceContext>) {
+        group.get { [self] _, _ in
+            try Response.json(ModelList(models: try await units.models().map { ModelInfo($0.descriptor) }))
+        }
+        group.post("{model}/predict") { [self] request, context in
+            let body = try await request.decodeJSON(PredictRequest.self, limit: configuration.bodyBytes)
+            let model = try await units.model(named: parameter("model", context))
+            let requester = try requester(context)
+            let records = body.records.map { Record($0) }
+            guard (body.ephemeral ?? false) != (body.keySet != nil) else {
+                throw Problem.badRequest(
+                    "either keySet or ephemeral: true is needed",
+                    fix: "Name a registered key set, or ask for an ephemeral one.")
+            }
+            let prediction: Prediction
+            if let keySet = body.keySet {
+                prediction = try await predict(records, model: model, keySet: keySet, as: requester)
+            } else {
+                prediction = try await predictEphemerally(records, model: model, as: requester)
+            }
+            return try Response.json(prediction.response, timings: ServerTiming(prediction.timings))
+        }
+    }
+
+    struct Prediction: Sendable {
+        let response: PredictResponse
+        let timings: StepTimings
+    }
+
+    /// Encrypt, evaluate, decrypt, under a registered key set.
+    private func predict(
+        _ records: [Record], model: UnitDirectory.Model, keySet: String, as requester: Requester
+    ) async throws -> Prediction {
+        let profile = model.descriptor.profile
+        let slots = try model.descriptor.slots(of: records)
+        let manifest = try await manager.signedManifest(keySet, as: requester)
+        try requireKeys(manifest.body, for: profile)
+        var timings = StepTimings()
+        let encrypted = try await manager.encrypt(
+            slots.map { EncryptionInput(real: $0) }, under: keySet, scaleBits: profile.scaleBits,
+            level: profile.inputLevel, as: requester)
+        timings.merge(encrypted.timings)
+        let registered = model.client.unit.registered
+        let job = try await manager.openJob(
+            inputs: encrypted.digests, keySet: keySet, profile: profile, unit: registered, as: requester)
+        let outputs: [[UInt8]]
+        do {
+            // The job names the manifest that is current now; that one is announced.
+            let current = try await manager.signedManifest(keySet, as: requester)
+            try await provideKeys(current, to: model.client, timings: &timings) { entry in
+                try await manager.evaluationKey(entry.name, of: keySet, as: requester)
+            }
+            let result = try await evaluate(job, encrypted.ciphertexts, model: model, timings: &timings)
+            outputs = result.outputs
+            _ = try await manager.completeJob(
+                job.body.job, receipt: result.receipt, outputs: outputs, unit: registered, profile: profile,
+                keepOutputs: false)
+        } catch {
+            await manager.failJob(job.body.job, reason: ErrorProblems.problem(for: error)?.name ?? "unit failed")
+            throw error
+        }
+        let decrypted = try await manager.decrypt(
+            outputs, of: keySet, count: profile.batch, as: requester)
+        timings.merge(decrypted.timings)
+        return Prediction(
+            response: response(
+                decrypted.vectors.map { $0.map(\.real) }, records: records.count, model: model, manifest: manifest.body,
+                job: job.body.job, inputs: encrypted.ciphertexts, outputs: outputs),
+            timings: timings)
+    }
+
+    /// The same with a key set that exists for this request only.
+    private func predictEphemerally(
+        _ records: [Record], model: UnitDirectory.Model, as requester: Requester
+    ) async throws -> Prediction {
+        let profile = model.descriptor.profile
+        let slots = try model.descriptor.slots(of: records)
+        var timings = StepTimings()
+        let keySet = try await manager.makeEphemeralKeySet(for: profile, as: requester, timings: &timings)
+        let inputs = try await keySet.encrypt(slots, profile: profile, timings: &timings)
+        let registered = model.client.unit.registered
+        let job = try keySet.openJob(
+            inputs: inputs.map { Digest(of: $0) }, profile: profile, unit: registered)
+        do {
+            try await provideKeys(keySet.manifest, to: model.client, timings: &timings) { entry in
+                guard let key = keySet.evaluationKeys.first(where: { $0.entry.digest == entry.digest }) else {
+                    throw KeyManagementError.objectMissing(entry.name)
+                }
+                return key.bytes
+            }
+            let result = try await evaluate(job, inputs, model: model, timings: &timings)
+            let vectors = try await keySet.decrypt(
+                result.outputs, receipt: result.receipt, job: job.body, profile: profile, unit: registered,
+                timings: &timings)
+            try? await model.client.forget(keySet.manifest.digest)
+            return Prediction(
+                response: response(
+                    vectors, records: records.count, model: model, manifest: keySet.manifest.body, job: job.body.job,
+                    inputs: inputs, outputs: result.outputs),
+                timings: timings)
+        } catch {
+            try? await model.client.forget(keySet.manifest.digest)
+            throw error
+        }
+    }
+
+    /// The key set must have what the circuit uses, at the level where it is used.
+    func requireKeys(_ manifest: KeySetManifest, for profile: CircuitProfile) throws {
+        func misfit(_ detail: String) -> Problem {
+            Problem(
+                name: "key-set-does-not-fit-model", title: "The key set does not fit the model", status: 409,
+                detail: detail, fix: "Register a key set for model \(profile.model).")
+        }
+        guard manifest.parameters.digest == profile.parameters.digest else {
+            throw misfit("The key set has other parameters than the model.")
+        }
+        for key in profile.evaluationKeys {
+            let kind: KeySetObject.Kind = key.kind == .galois ? .galois : .relinearization
+            guard
+                manifest.objects.contains(where: {
+                    $0.kind == kind && $0.galois == key.galois && $0.level >= key.level
+                })
+            else { throw misfit("The key set lacks a \(kind.rawValue) key (Galois element \(key.galois), level \(key.level)).") }
+        }
+    }
+
+    /// Announces the manifest and uploads the keys that the unit does not have yet.
+    func provideKeys(
+        _ manifest: SignedStatement<KeySetManifest>, to client: UnitClient, timings: inout StepTimings,
+        read: (KeySetObject) async throws -> [UInt8]
+    ) async throws {
+        let start = ContinuousClock.now
+        let status = try await client.announce(manifest)
+        for digest in status.need {
+            guard let entry = manifest.body.objects.first(where: { $0.digest.hex == digest && $0.kind != .publicKey })
+            else { continue }
+            try await client.upload(try await read(entry), digest: entry.digest, manifest: manifest.digest)
+        }
+        timings.add("upload", ContinuousClock.now - start)
+    }
+
+    /// Has the unit evaluate; the time is the unit's own.
+    func evaluate(
+        _ job: SignedStatement<JobDescription>, _ inputs: [[UInt8]], model: UnitDirectory.Model,
+        timings: inout StepTimings
+    ) async throws -> (receipt: [UInt8], outputs: [[UInt8]]) {
+        let profile = model.descriptor.profile
+        let context = try EncryptionContext.shared(profile.parameters)
+        let size = Ciphertext.serializedByteCount(polynomials: 2, level: profile.outputLevel, context: context)
+        let start = ContinuousClock.now
+        let result = try await model.client.evaluate(job, inputs: inputs, outputLimit: inputs.count * size)
+        let measured = result.timings.entries.first { $0.name == "prediction" }
+        timings.add(
+            "prediction", measured.map { .nanoseconds(Int64($0.milliseconds * 1e6)) } ?? (ContinuousClock.now - start))
+        return (result.receipt, result.outputs)
+    }
+
+    private func response(
+        _ vectors: [[Double]], records: Int, model: UnitDirectory.Model, manifest: KeySetManifest, job: String,
+        inputs: [[UInt8]], outputs: [[UInt8]]
+    ) -> PredictResponse {
+        let descriptor = model.descriptor
+        var scores: [Double] = []
+        for vector in vectors {
+            scores += descriptor.packing.scores(vector, count: min(descriptor.packing.batch, records - scores.count))
+        }
+        return PredictResponse(
+            model: descriptor.name, keySet: manifest.keySet, unit: descriptor.unit, job: job,
+            release: manifest.policy.release.rawValue, batches: inputs.count,
+            predictions: scores.map { .init(score: $0, label: descriptor.output.label(for: $0)) },
+            bytes: .init(
+                publicKey: manifest.publicKey?.bytes ?? 0,
+                evaluationKeys: manifest.objects.filter { $0.kind != .publicKey }.reduce(0) { $0 + $1.bytes },
+                encryptedSamples: inputs.reduce(0) { $0 + $1.count },
+                encryptedPredictions: outputs.reduce(0) { $0 + $1.count }))
+    }
+}
+
+extension ModelInfo {
+    init(_ descriptor: ModelDescriptor) {
+        let profile = descriptor.profile
+        self.init(
+            name: descriptor.name, version: descriptor.version, description: descriptor.description,
+            unit: descriptor.unit, digest: profile.modelDigest.hex,
+            inputs: descriptor.inputs.map { input in
+                .init(
+                    name: input.name, encoding: input.encoding.rawValue,
+                    range: input.encoding == .scaled
+                        ? input.valid ?? [input.minimum ?? 0, input.maximum ?? 1] : nil,
+                    categories: input.encoding == .binary ? [0, 1] : input.categories,
+                    mayBeMissing: input.missing ?? false)
+            },
+            output: descriptor.output.name, threshold: descriptor.output.threshold, labels: descriptor.output.labels,
+            target: descriptor.output.target.map { .init(column: $0.column, positiveAbove: $0.positiveAbove) },
+            batch: profile.batch, depth: profile.inputLevel - profile.outputLevel,
+            parameters: ParametersBody(profile.parameters), scaleBits: profile.scaleBits,
+            evaluationKeys: profile.evaluationKeys.map { key in
+                key.kind == .galois ? "galois-\(key.galois)" : "relinearization"
+            })
+    }
+}

@@ -1,0 +1,175 @@
+import AsyncHTTPClient
+import Attestation
+import EncryptedInference
+import Hummingbird
+import KeyManagement
+import Logging
+import NIOCore
+import ServerKit
+import ServiceKit
+import ServiceLifecycle
+import Synchronization
+
+#if canImport(FoundationEssentials)
+    import FoundationEssentials
+#else
+    import Foundation
+#endif
+
+/// The gateway: HTTP API over the flows of KeyManagement, encoding and decoding for models, and the
+/// conversation with evaluation units.
+///
+/// Routes stand in `Gateway+KeySetRoutes.swift` and its siblings.
+public final class Gateway: Sendable {
+    let configuration: GatewayConfiguration
+    let manager: KeyManager
+    let authenticator: any Authenticator
+    let units: UnitDirectory
+    let jobs: JobRunner
+    private let pool: ComputePool
+    private let http: HTTPClient
+    private let logger: Logger
+    private let draining = Mutex(false)
+
+    /// - Parameters:
+    ///   - kms: ready to use, with the key of the configuration.
+    ///   - keys: the installation's opened keys.
+    ///   - clock: the time of signatures, jobs and manifests.
+    public init(
+        configuration: GatewayConfiguration, kms: any TrustedKMS, kmsKey: KMSKeyName, keys: InstallationKeys,
+        objects: any ObjectStore, metadata: any MetadataStore, authenticator: any Authenticator, logger: Logger,
+        clock: @escaping @Sendable () -> Date = { Date() }
+    ) {
+        self.configuration = configuration
+        self.authenticator = authenticator
+        self.logger = logger
+        let pool = ComputePool(numberOfThreads: configuration.threads, maximumQueued: configuration.queued)
+        self.pool = pool
+        var httpConfiguration = HTTPClient.Configuration()
+        httpConfiguration.redirectConfiguration = .disallow
+        httpConfiguration.timeout.connect = .seconds(5)
+        let http = HTTPClient(eventLoopGroupProvider: .singleton, configuration: httpConfiguration)
+        self.http = http
+        manager = KeyManager(
+            configuration: .init(
+                installation: configuration.installation, gateway: configuration.gateway, tenant: configuration.tenant,
+                kmsKey: kmsKey, decryptAnyOwners: configuration.decryptAnyOwners,
+                pinnedManifestKeys: configuration.pinnedManifestKeys),
+            keys: keys, kms: kms, objects: objects, metadata: metadata, compute: PoolCompute(pool: pool),
+            logger: logger, clock: clock)
+        units = UnitDirectory(
+            clients: configuration.units.map {
+                UnitClient(unit: $0, http: http, key: keys.requestKey, clock: clock)
+            }, logger: logger)
+        jobs = JobRunner()
+    }
+
+    /// The server.
+    /// - Parameter onReady: called with the port that was bound.
+    public func application(
+        onReady: @escaping @Sendable (Int?) async -> Void = { _ in }
+    ) -> some ApplicationProtocol {
+        var logger = logger
+        logger[metadataKey: "component"] = "gateway"
+        return Application(
+            router: router(), configuration: configuration.listen.configuration,
+            services: [ShutdownService { [self] in await shutdown() }],
+            onServerRunning: { channel in await onReady(channel.localAddress?.port) }, logger: logger)
+    }
+
+    /// Every route. `/v1` needs a bearer token.
+    public func router() -> Router<ServiceContext> {
+        let router = Router(context: ServiceContext.self)
+        router.add(middleware: ProblemMiddleware(ErrorProblems.problem(for:)))
+        router.get("livez") { _, _ in try Response.json(["live": true]) }
+        router.get("readyz") { [self] _, _ in
+            let problems = draining.withLock { $0 } ? ["shutting down"] : await manager.unavailableSystems()
+            return try Response.json(
+                Readiness(ready: problems.isEmpty, problems: problems),
+                status: problems.isEmpty ? .ok : .serviceUnavailable)
+        }
+        let api = router.group("v1").add(middleware: BearerMiddleware(authenticator: authenticator))
+        addKeySetRoutes(to: api.group("keysets"))
+        addModelRoutes(to: api.group("models"))
+        addJobRoutes(to: api.group("jobs"))
+        return router
+    }
+
+    private struct Readiness: Encodable {
+        let ready: Bool
+        let problems: [String]
+    }
+
+    /// Lets jobs end, then frees what the gateway holds.
+    public func shutdown() async {
+        draining.withLock { $0 = true }
+        await jobs.finish(within: .seconds(20))
+        await pool.shutdown()
+        try? await http.shutdown()
+    }
+
+    func requester(_ context: ServiceContext) throws -> Requester {
+        guard let principal = context.principal else { throw BearerMiddleware.unauthenticated }
+        return Requester(
+            issuer: principal.issuer, subject: principal.subject, tenant: principal.tenant, groups: principal.groups)
+    }
+
+    func parameter(_ name: String, _ context: ServiceContext) throws -> String {
+        guard let value = context.parameters.get(name), value.utf8.count <= 128 else {
+            throw Problem.badRequest("the path lacks \(name)", fix: "Check the path.")
+        }
+        return value
+    }
+}
+
+/// Runs HE arithmetic on the gateway's pool.
+struct PoolCompute: ComputeExecutor {
+    let pool: ComputePool
+
+    func run<Result: Sendable>(_ body: @escaping @Sendable () throws -> Result) async throws -> Result {
+        do {
+            return try await pool.run(body)
+        } catch is ComputePoolError {
+            throw ComputeSaturated()
+        }
+    }
+}
+
+/// Calls `body` when the servers beside it have stopped.
+private struct ShutdownService: Service {
+    let body: @Sendable () async -> Void
+
+    func run() async throws {
+        try? await gracefulShutdown()
+        await body()
+    }
+}
+
+/// Authenticates `Authorization: Bearer`.
+struct BearerMiddleware: RouterMiddleware {
+    typealias Context = ServiceContext
+    let authenticator: any Authenticator
+
+    static let unauthenticated = Problem(
+        name: "unauthenticated", title: "Who are you?", status: 401,
+        detail: "The request has no valid bearer token.",
+        fix: "Send Authorization: Bearer with a token of the tokens file; the CLI takes --token-file.")
+
+    func handle(
+        _ request: Request, context: Context, next: (Request, Context) async throws -> Response
+    ) async throws -> Response {
+        guard let header = request.headers[.authorization], header.utf8.count <= 16_384,
+            header.lowercased().hasPrefix("bearer "),
+            let principal = try await authenticator.authenticate(bearer: String(header.dropFirst(7)))
+        else { throw Self.unauthenticated }
+        var context = context
+        context.principal = principal
+        return try await next(request, context)
+    }
+}
+
+extension ServerTiming {
+    init(_ timings: StepTimings) {
+        self.init(timings.steps.map { Entry(name: $0.name, milliseconds: $0.milliseconds) })
+    }
+}

@@ -1,0 +1,114 @@
+import Attestation
+import KeyManagement
+import SecretMemory
+import ServerKit
+import ServiceKit
+
+#if canImport(FoundationEssentials)
+    import FoundationEssentials
+#else
+    import Foundation
+#endif
+
+/// What a gateway is told by its configuration file; docs/configuration.md has every key.
+///
+/// The section `kms` belongs to the adapters and is read where they are wired.
+public struct GatewayConfiguration: Sendable {
+    /// One evaluation unit, as the operator registers it.
+    public struct Unit: Sendable {
+        public let name: String
+        public let url: String
+        public let publicKey: VerificationKey
+        public let `operator`: KeySetOwner?
+
+        var registered: RegisteredUnit {
+            RegisteredUnit(name: name, verificationKey: publicKey, operator: `operator`)
+        }
+    }
+
+    public let installation: String
+    public let gateway: String
+    public let tenant: String
+    public let development: Bool
+    public let listen: ListenAddress
+    public let lockPolicy: MemoryLockPolicy
+    public let objectsDirectory: String
+    public let metadataFile: String
+    /// The installation's sealed signing secret.
+    public let sealedKeyFile: String
+    /// Earlier manifest keys that are still believed.
+    public let pinnedManifestKeys: [VerificationKey]
+    public let tokensFile: String
+    public let units: [Unit]
+    public let decryptAnyOwners: [KeySetOwner]
+    public let bodyBytes: Int
+    public let threads: Int
+    public let queued: Int
+
+    /// Reads everything but the section `kms`. Errors are collected by the document.
+    /// - Parameter directory: relative paths start here: the configuration file's folder.
+    public init(_ root: YAMLSection, directory: String, processors: Int) {
+        func path(_ value: String) -> String { value.hasPrefix("/") ? value : directory + "/" + value }
+        func name(_ section: YAMLSection, _ key: String, default fallback: String? = nil) -> String {
+            let value = fallback.map { section.string(key, default: $0) } ?? section.string(key)
+            let allowed = value.utf8.allSatisfy { ($0 >= 97 && $0 <= 122) || ($0 >= 48 && $0 <= 57) || $0 == 45 || $0 == 46 }
+            if !(1...64).contains(value.utf8.count) || !allowed {
+                section.fail(key, "must be 1 to 64 lower-case letters, digits, hyphens and dots")
+            }
+            return value
+        }
+        func key(_ section: YAMLSection, _ key: String, _ hex: String) -> VerificationKey? {
+            guard let parsed = VerificationKey(hex: hex) else {
+                section.fail(key, "must be an Ed25519 public key: 64 lower-case hex digits")
+                return nil
+            }
+            return parsed
+        }
+
+        let identity = root.section("installation")
+        installation = name(identity, "name")
+        gateway = name(identity, "gateway", default: "gateway-1")
+        tenant = name(identity, "tenant", default: "default")
+        sealedKeyFile = path(identity.string("sealedKey", default: "installation.sealed"))
+        pinnedManifestKeys = identity.strings("earlierManifestKeys", default: []).compactMap {
+            key(identity, "earlierManifestKeys", $0)
+        }
+        development = root.bool("development", default: false)
+        listen = ListenAddress(root.optionalSection("listen"), defaultPort: 8080)
+        let lock = root.optionalSection("memory")?.optionalEnumeration("lock", of: MemoryLockPolicy.self) ?? .required
+        if lock == .preferred, !development {
+            root.optionalSection("memory")?.fail("lock", "may be preferred in development only: set development: true or raise the limit of locked memory")
+        }
+        lockPolicy = lock
+        let storage = root.section("storage")
+        objectsDirectory = path(storage.string("objects"))
+        metadataFile = path(storage.string("metadata"))
+        tokensFile = path(root.section("identity").string("tokens"))
+        var names: Set<String> = []
+        units = root.optionalSections("units").compactMap { section in
+            let unitName = name(section, "name")
+            if !names.insert(unitName).inserted { section.fail("name", "is used by two units") }
+            let url = section.string("url")
+            if !Self.isLoopback(url) {
+                section.fail("url", "must be http://127.0.0.1:PORT, http://[::1]:PORT or http://localhost:PORT")
+            }
+            let runner = section.optionalString("operator").map {
+                KeySetOwner(kind: .user, issuer: "static", subject: $0)
+            }
+            guard let publicKey = key(section, "publicKey", section.string("publicKey")) else { return nil }
+            return Unit(name: unitName, url: url, publicKey: publicKey, operator: runner)
+        }
+        decryptAnyOwners = (root.optionalSection("decryptAny")?.strings("owners", default: []) ?? []).map {
+            KeySetOwner(kind: .user, issuer: "static", subject: $0)
+        }
+        let limits = root.optionalSection("limits")
+        bodyBytes = (limits?.int("bodyMiB", default: 64, in: 1...4096) ?? 64) << 20
+        threads = limits?.int("threads", default: processors, in: 1...256) ?? processors
+        queued = limits?.int("queued", default: 256, in: 1...100_000) ?? 256
+    }
+
+    static func isLoopback(_ url: String) -> Bool {
+        guard let parsed = URL(string: url), parsed.scheme == "http", let host = parsed.host() else { return false }
+        return ["127.0.0.1", "::1", "[::1]", "localhost"].contains(host) && (parsed.path() == "" || parsed.path() == "/")
+    }
+}

@@ -1,0 +1,132 @@
+import AsyncHTTPClient
+import Attestation
+import EncryptedInference
+import HTTPTypes
+import KeyManagement
+import NIOCore
+import NIOHTTP1
+import ServiceKit
+
+#if canImport(FoundationEssentials)
+    import FoundationEssentials
+#else
+    import Foundation
+#endif
+
+/// Speaks to one evaluation unit; every request is signed by the gateway's request key (RFC 9421).
+struct UnitClient: Sendable {
+    let unit: GatewayConfiguration.Unit
+    let http: HTTPClient
+    let key: SigningKey
+    let clock: @Sendable () -> Date
+
+    private static let controlTimeout = TimeAmount.seconds(30)
+    /// Evaluation of large circuits takes a while.
+    private static let evaluationTimeout = TimeAmount.minutes(30)
+    private static let maximumControlBytes = 64 << 20
+
+    /// The models that the unit runs, signed by it and checked.
+    func models() async throws -> [ModelDescriptor] {
+        let body = try await send(.GET, "/v1/models", limit: Self.maximumControlBytes).body
+        let list: UnitModelList
+        do { list = try APIJSON.decode(UnitModelList.self, from: body) } catch { throw malformed("its list of models") }
+        return try list.descriptors.prefix(1000).map { text in
+            let signed = try SignedStatement<ModelDescriptor>(
+                verifying: Array(text.utf8), pinned: [unit.publicKey])
+            guard signed.body.unit == unit.name else { throw AttestationError.mismatch(field: "evaluation unit") }
+            try signed.body.validate()
+            return signed.body
+        }
+    }
+
+    /// Announces a manifest.
+    /// - Returns: which keys the unit has and needs.
+    func announce(_ manifest: SignedStatement<KeySetManifest>) async throws -> UnitKeyStatus {
+        let answer = try await send(
+            .PUT, "/v1/manifests/\(manifest.digest.hex)", body: manifest.serialized(), type: MediaType.envelope,
+            limit: Self.maximumControlBytes)
+        do {
+            return try APIJSON.decode(UnitKeyStatus.self, from: answer.body)
+        } catch { throw malformed("its key status") }
+    }
+
+    func upload(_ key: [UInt8], digest: Digest, manifest: Digest) async throws {
+        _ = try await send(
+            .PUT, "/v1/manifests/\(manifest.hex)/keys/\(digest.hex)", body: key, type: MediaType.octetStream,
+            limit: 65_536)
+    }
+
+    func forget(_ manifest: Digest) async throws {
+        _ = try await send(.DELETE, "/v1/manifests/\(manifest.hex)", limit: 65_536)
+    }
+
+    /// Has a job evaluated.
+    /// - Returns: the receipt's envelope and the outputs, both unchecked.
+    func evaluate(
+        _ job: SignedStatement<JobDescription>, inputs: [[UInt8]], outputLimit: Int
+    ) async throws -> (receipt: [UInt8], outputs: [[UInt8]], timings: ServerTiming) {
+        let body = OctetBundle.encode([try job.serialized()] + inputs)
+        let limit = outputLimit + (1 << 20)
+        let answer = try await send(
+            .POST, "/v1/evaluate", body: body, type: MediaType.bundle, limit: limit, timeout: Self.evaluationTimeout)
+        guard
+            let parts = try? OctetBundle.decode(
+                answer.body, maximumCount: inputs.count + 1, maximumBytes: limit), let receipt = parts.first
+        else { throw malformed("its result") }
+        return (receipt, Array(parts.dropFirst()), answer.timings)
+    }
+
+    private func send(
+        _ method: HTTPMethod, _ path: String, body: [UInt8] = [], type: String? = nil, limit: Int,
+        timeout: TimeAmount = controlTimeout
+    ) async throws -> (body: [UInt8], timings: ServerTiming) {
+        let base = unit.url.hasSuffix("/") ? String(unit.url.dropLast()) : unit.url
+        var request = HTTPClientRequest(url: base + path)
+        request.method = method
+        let signed = try key.withPrivateKey { privateKey in
+            try HTTPMessageSignature.sign(
+                RequestComponents(method: method.rawValue, path: path), digest: ContentDigest(of: body),
+                keyID: key.id.value, privateKey: privateKey, now: clock())
+        }
+        for field in signed { request.headers.add(name: field.name.rawName, value: field.value) }
+        if let type { request.headers.add(name: "Content-Type", value: type) }
+        if !body.isEmpty { request.body = .bytes(ByteBuffer(bytes: body)) }
+        let response: HTTPClientResponse
+        let collected: [UInt8]
+        do {
+            response = try await http.execute(request, timeout: timeout)
+            collected = Array(try await response.body.collect(upTo: limit).readableBytesView)
+        } catch is NIOTooManyBytesError {
+            throw malformed("an answer that is longer than expected")
+        } catch {
+            throw Problem(
+                name: "unit-unavailable", title: "The evaluation unit does not answer", status: 502,
+                detail: "Evaluation unit \(unit.name) could not be reached.",
+                fix: "Check that it runs (hkms-evaluator serve) and that units.url in the gateway's configuration is right.",
+                retryAfterSeconds: 5)
+        }
+        guard (200..<300).contains(response.status.code) else {
+            let problem = Problem(decoding: collected, status: Int(response.status.code))
+            let busy = problem.status == 503
+            throw Problem(
+                name: busy ? "unit-busy" : "unit-refused",
+                title: "The evaluation unit refused", status: busy ? 503 : 502,
+                detail: "Evaluation unit \(unit.name) answered \(problem.name): \(problem.detail)".prefixed(1000),
+                fix: problem.fix.isEmpty ? "See the unit's log." : problem.fix.prefixed(1000),
+                retryAfterSeconds: problem.retryAfterSeconds)
+        }
+        let timings = ServerTiming(fieldValue: response.headers.first(name: "Server-Timing") ?? "")
+        return (collected, timings)
+    }
+
+    private func malformed(_ what: String) -> Problem {
+        Problem(
+            name: "unit-malformed-answer", title: "The evaluation unit's answer is not valid", status: 502,
+            detail: "Evaluation unit \(unit.name) sent \(what) in a form that cannot be read.",
+            fix: "Check that gateway and unit have versions that go together.")
+    }
+}
+
+extension String {
+    fileprivate func prefixed(_ count: Int) -> String { String(prefix(count)) }
+}

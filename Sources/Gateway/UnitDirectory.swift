@@ -1,0 +1,75 @@
+import Attestation
+import EncryptedInference
+import KeyManagement
+import Logging
+import ServiceKit
+import Synchronization
+
+/// Which unit runs which model. Asks the units, and remembers their answers for a while.
+final class UnitDirectory: Sendable {
+    /// A model with the unit that runs it.
+    struct Model: Sendable {
+        let descriptor: ModelDescriptor
+        let client: UnitClient
+    }
+
+    private struct Known: Sendable {
+        var models: [Model] = []
+        var asked: ContinuousClock.Instant?
+    }
+
+    private let clients: [UnitClient]
+    private let logger: Logger
+    private let known = Mutex(Known())
+    private static let lifetime = Duration.seconds(30)
+
+    init(clients: [UnitClient], logger: Logger) {
+        self.clients = clients
+        self.logger = logger
+    }
+
+    /// Every model of every unit that answers; of two with one name, the first unit's.
+    func models() async throws -> [Model] {
+        let fresh = known.withLock { known in
+            known.asked.map { ContinuousClock.now - $0 < Self.lifetime } == true ? known.models : nil
+        }
+        if let fresh { return fresh }
+        var models: [Model] = []
+        var failure: (any Error)?
+        for client in clients {
+            do {
+                for descriptor in try await client.models()
+                where !models.contains(where: { $0.descriptor.name == descriptor.name }) {
+                    models.append(Model(descriptor: descriptor, client: client))
+                }
+            } catch {
+                logger.warning("evaluation unit gives no models", metadata: ["unit": "\(client.unit.name)"])
+                failure = error
+            }
+        }
+        if models.isEmpty, let failure { throw failure }
+        // An incomplete answer is asked for again at once.
+        let complete = failure == nil
+        known.withLock { known in
+            known.models = models
+            known.asked = complete ? ContinuousClock.now : nil
+        }
+        return models
+    }
+
+    func model(named name: String) async throws -> Model {
+        if let model = try await models().first(where: { $0.descriptor.name == name }) { return model }
+        // It may have been added since.
+        known.withLock { $0.asked = nil }
+        if let model = try await models().first(where: { $0.descriptor.name == name }) { return model }
+        throw Problem(
+            name: "unknown-model", title: "Unknown model", status: 404,
+            detail: "No evaluation unit runs a model named \(name.prefix(64)).",
+            fix: "GET /v1/models lists the models; the operator adds one to a unit's configuration.")
+    }
+
+    /// Has every unit drop the keys of a manifest; a unit that does not answer drops them when its cache is full.
+    func forget(_ manifest: Digest) async {
+        for client in clients { try? await client.forget(manifest) }
+    }
+}

@@ -1,0 +1,43 @@
+import NIOHTTP1
+import ServiceKit
+
+extension HKMSClient {
+    /// Encrypts vectors, one ciphertext each. Steps: sampleEncryption.
+    /// - Parameters:
+    ///   - vectors: at most as many values each as the key set has slots, all finite.
+    ///   - scaleBits: log2 of the scale; the key set decides by default.
+    ///   - level: the key set decides by default.
+    public func encrypt(
+        vectors: [EncryptRequest.Vector], keySet id: String, scaleBits: Int? = nil, level: Int? = nil
+    ) async throws(HKMSClientError) -> Response<[[UInt8]]> {
+        try await encrypt(EncryptRequest(vectors: vectors, scaleBits: scaleBits, level: level), keySet: id)
+    }
+
+    /// Encrypts records as a model takes them; as many ciphertexts as its packing needs.
+    /// Steps: sampleEncryption.
+    public func encrypt(
+        records: [RecordBody], model: String, keySet id: String
+    ) async throws(HKMSClientError) -> Response<[[UInt8]]> {
+        try await encrypt(EncryptRequest(model: model, records: records), keySet: id)
+    }
+
+    /// Decrypts ciphertexts that the gateway made or that a receipt vouches for.
+    /// Steps: open, secretKeyFromSeed, decryption.
+    /// - Parameters:
+    ///   - count: values of each vector to give back; all slots by default.
+    ///   - complex: whether to give imaginary parts too.
+    public func decrypt(
+        _ ciphertexts: [[UInt8]], keySet id: String, count: Int? = nil, complex: Bool = false
+    ) async throws(HKMSClientError) -> Response<DecryptResponse> {
+        try await json(
+            .POST, ["v1", "keysets", id, "decrypt"],
+            query: [("count", count.map { String($0) }), ("complex", complex ? "true" : nil)],
+            body: bundled(ciphertexts))
+    }
+
+    private func encrypt(
+        _ request: EncryptRequest, keySet id: String
+    ) async throws(HKMSClientError) -> Response<[[UInt8]]> {
+        try await bundle(.POST, ["v1", "keysets", id, "encrypt"], body: try encoded(request))
+    }
+}

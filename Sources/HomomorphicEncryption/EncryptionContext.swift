@@ -1,0 +1,88 @@
+import RLWE
+import RealModule
+import Synchronization
+
+/// What parameters need computed once: transforms of each prime, bases of each level, the constants
+/// of key switching. Immutable and shared.
+public final class EncryptionContext: Sendable {
+    public let parameters: EncryptionParameters
+    /// pd of derivation suite 1.
+    public let parameterDigest: [UInt8]
+
+    private let ciphertextBases: [RNSBasis]
+    private let keyBases: [RNSBasis]
+    let specialModuli: [NTTModulus]
+    private let switchers: Mutex<[Int: KeySwitcher]> = Mutex([:])
+
+    /// - Throws: ``HEError/invalidParameters(reason:)``.
+    public init(_ parameters: EncryptionParameters) throws(HEError) {
+        self.parameters = parameters
+        parameterDigest = parameters.digest
+        func moduli(_ primes: [UInt64]) throws(HEError) -> [NTTModulus] {
+            var made: [NTTModulus] = []
+            for prime in primes {
+                do throws(RLWEError) {
+                    made.append(try NTTModulus(value: prime, degree: parameters.degree))
+                } catch { throw .invalidParameters(reason: error.description) }
+            }
+            return made
+        }
+        let q = try moduli(parameters.q)
+        let p = try moduli(parameters.p)
+        specialModuli = p
+        ciphertextBases = (1...q.count).map { RNSBasis(Array(q.prefix($0))) }
+        keyBases = (1...q.count).map { RNSBasis(Array(q.prefix($0)) + p) }
+    }
+
+    private static let cache = Mutex<[EncryptionParameters: EncryptionContext]>([:])
+
+    /// The context from a process-wide table of the few that are in use.
+    public static func shared(_ parameters: EncryptionParameters) throws(HEError) -> EncryptionContext {
+        if let known = cache.withLock({ $0[parameters] }) { return known }
+        let made = try EncryptionContext(parameters)
+        return cache.withLock { table in
+            if let known = table[parameters] { return known }
+            if table.count >= 16 { table.removeAll() }
+            table[parameters] = made
+            return made
+        }
+    }
+
+    public var degree: Int { parameters.degree }
+    /// Level of a fresh ciphertext: the number of primes q.
+    public var maximumLevel: Int { parameters.q.count }
+
+    /// - Throws: ``HEError/invalidLevel(_:maximum:)``.
+    public func requireLevel(_ level: Int) throws(HEError) {
+        guard (1...maximumLevel).contains(level) else { throw .invalidLevel(level, maximum: maximumLevel) }
+    }
+
+    /// q_0 ..< q_level; the level must be valid.
+    public func ciphertextBasis(level: Int) -> RNSBasis { ciphertextBases[level - 1] }
+
+    /// q_0 ..< q_level, then all p: the rows of an evaluation key.
+    public func keyBasis(level: Int) -> RNSBasis { keyBases[level - 1] }
+
+    /// log2 of q_0 * ... * q_(level-1).
+    public func modulusBits(level: Int) -> Double { EncryptionParameters.log2(parameters.q.prefix(level)) }
+
+    /// Primes of digit `index` at a level, as indices into q.
+    public func digitRange(_ index: Int, level: Int) -> Range<Int> {
+        index * parameters.alpha..<min((index + 1) * parameters.alpha, level)
+    }
+
+    func keySwitcher(level: Int) throws(HEError) -> KeySwitcher {
+        if let known = switchers.withLock({ $0[level] }) { return known }
+        let made = try KeySwitcher(context: self, level: level)
+        return switchers.withLock { table in
+            let kept = table[level] ?? made
+            table[level] = kept
+            return kept
+        }
+    }
+
+    /// - Throws: ``HEError/parameterMismatch``.
+    func require(_ other: EncryptionContext) throws(HEError) {
+        guard self === other || parameterDigest == other.parameterDigest else { throw .parameterMismatch }
+    }
+}

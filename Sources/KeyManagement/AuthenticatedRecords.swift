@@ -1,0 +1,114 @@
+import Attestation
+import Crypto
+import SecretMemory
+
+#if canImport(FoundationEssentials)
+    import FoundationEssentials
+#else
+    import Foundation
+#endif
+
+/// A row of the metadata store with the installation's authentication.
+protocol AuthenticatedRow: Codable, Sendable {
+    static var collection: String { get }
+}
+
+/// A row as it was read: its name and version go back with a change.
+struct Stored<Row: AuthenticatedRow>: Sendable {
+    let id: String
+    let index: String
+    let version: Int
+    var row: Row
+}
+
+/// Typed, authenticated rows over the ``MetadataStore``: body = HMAC-SHA-256 || JSON, the code covering
+/// collection, id, index, version and JSON. A writer to the store can roll rows back or delete them, but
+/// not forge or move them.
+struct AuthenticatedRecords: Sendable {
+    let store: any MetadataStore
+    let keys: InstallationKeys
+
+    func read<Row: AuthenticatedRow>(
+        _: Row.Type, id: String
+    ) async throws(KeyManagementError) -> Stored<Row>? {
+        let record: MetadataRecord?
+        do { record = try await store.read(collection: Row.collection, id: id) } catch { throw .metadataStore(error) }
+        guard let record else { return nil }
+        guard record.id == id, record.collection == Row.collection else {
+            throw .metadataTampered(collection: Row.collection)
+        }
+        return try open(record)
+    }
+
+    /// All rows of an index, page by page.
+    func list<Row: AuthenticatedRow>(_: Row.Type, index: String) async throws(KeyManagementError) -> [Stored<Row>] {
+        let pageSize = 500
+        var rows: [Stored<Row>] = []
+        while true {
+            let page: [MetadataRecord]
+            do {
+                page = try await store.list(
+                    collection: Row.collection, index: index, after: rows.last?.id, limit: pageSize)
+            } catch { throw .metadataStore(error) }
+            for record in page {
+                guard record.index == index, record.collection == Row.collection else {
+                    throw .metadataTampered(collection: Row.collection)
+                }
+                rows.append(try open(record))
+            }
+            if page.count < pageSize { return rows }
+        }
+    }
+
+    func insertion<Row: AuthenticatedRow>(
+        _ row: Row, id: String, index: String
+    ) throws(KeyManagementError) -> MetadataChange {
+        .insert(try record(row, id: id, index: index, version: 1))
+    }
+
+    func update<Row: AuthenticatedRow>(_ stored: Stored<Row>) throws(KeyManagementError) -> MetadataChange {
+        .update(try record(stored.row, id: stored.id, index: stored.index, version: stored.version + 1))
+    }
+
+    func apply(_ changes: [MetadataChange]) async throws(KeyManagementError) {
+        do { try await store.apply(changes) } catch { throw .metadataStore(error) }
+    }
+
+    private func record<Row: AuthenticatedRow>(
+        _ row: Row, id: String, index: String, version: Int
+    ) throws(KeyManagementError) -> MetadataRecord {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+        encoder.dateEncodingStrategy = .iso8601
+        guard let json = try? encoder.encode(row) else { throw .internalFailure(reason: "a row cannot be encoded") }
+        let code = code(collection: Row.collection, id: id, index: index, version: version, json: Array(json))
+        return MetadataRecord(
+            collection: Row.collection, id: id, index: index, version: version, body: code + Array(json))
+    }
+
+    private func open<Row: AuthenticatedRow>(_ record: MetadataRecord) throws(KeyManagementError) -> Stored<Row> {
+        let json = Array(record.body.dropFirst(32))
+        let expected = code(
+            collection: record.collection, id: record.id, index: record.index, version: record.version, json: json)
+        guard record.body.count > 32, equalInConstantTime(record.body.prefix(32), expected) else {
+            throw .metadataTampered(collection: record.collection)
+        }
+        let decoder = JSONDecoder()
+        decoder.dateDecodingStrategy = .iso8601
+        guard let row = try? decoder.decode(Row.self, from: Data(json)) else {
+            throw .metadataTampered(collection: record.collection)
+        }
+        return Stored(id: record.id, index: record.index, version: record.version, row: row)
+    }
+
+    private func code(collection: String, id: String, index: String, version: Int, json: [UInt8]) -> [UInt8] {
+        var canonical = CanonicalBytes()
+        canonical.append("HKMS-row-v1")
+        canonical.append(collection)
+        canonical.append(id)
+        canonical.append(index)
+        canonical.append(version)
+        canonical.append(json)
+        return keys.rowCode(canonical.bytes)
+    }
+}

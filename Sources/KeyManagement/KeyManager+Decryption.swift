@@ -1,0 +1,164 @@
+import Attestation
+import ComplexModule
+import HomomorphicEncryption
+import RealModule
+import SecretKeys
+import SecretMemory
+
+/// Decrypted vectors, with how they were released.
+public struct DecryptionResult: Sendable {
+    public let vectors: [[Complex<Double>]]
+    public let release: ReleaseNoise
+    public let timings: StepTimings
+}
+
+extension KeyManager {
+    /// Decrypts ciphertexts that this service encrypted or that an open job's receipt covers.
+    ///
+    /// Everything that can be checked is checked before the seed is opened, and fails by name; after it
+    /// there is one uniform error, which counts.
+    /// - Parameter count: slots of each ciphertext that are released; all where nil.
+    public func decrypt(
+        _ ciphertexts: [[UInt8]], of keySet: String, count: Int? = nil, as requester: Requester
+    ) async throws(KeyManagementError) -> DecryptionResult {
+        guard (1...Self.maximumVectors).contains(ciphertexts.count) else {
+            throw .invalidRequest(reason: "1 to \(Self.maximumVectors) ciphertexts in one request")
+        }
+        let row = try await activeRow(keySet, for: requester).row
+        let manifest = try await manifest(row).body
+        var exposes = false
+        for ciphertext in ciphertexts {
+            let digest = Digest(of: ciphertext)
+            if try await isVouched(digest, for: keySet) { continue }
+            guard manifest.policy.decryptAny, row.owner == requester.owner,
+                configuration.decryptAnyOwners.contains(row.owner)
+            else { throw .notVouched(digest) }
+            exposes = true
+        }
+        let parsed: [Ciphertext]
+        do {
+            let context = try EncryptionContext.shared(manifest.parameters)
+            guard (0...context.parameters.slotCount).contains(count ?? 0) else {
+                throw HEError.tooManyValues(count: count ?? 0, slots: context.parameters.slotCount)
+            }
+            parsed = try await compute.run {
+                try ciphertexts.map { bytes throws(HEError) in try Ciphertext(serialized: bytes, context: context) }
+            }
+        } catch { throw KeyManagementError(error) }
+        let sealed = try await sealedObjects(manifest)
+
+        // Debited before anything is released, and not given back.
+        let spent = ciphertexts.count
+        let exposed = exposes
+        try await change(keySet) { row throws(KeyManagementError) in
+            guard row.state == .active else { throw .keySetNotActive(keySet, state: row.state) }
+            if let budget = row.budget {
+                guard budget >= spent else { throw .budgetExhausted }
+                row.budget = budget - spent
+            }
+            row.decryptions += spent
+            row.exposed = row.exposed || exposed
+            row.tainted = row.tainted || manifest.policy.release == .raw
+        }
+
+        var timings = StepTimings()
+        let opened: SeedHolder
+        do {
+            opened = try await timed("open", &timings) { try await open(sealed, manifest: manifest) }
+        } catch let error as UniformFailure {
+            throw await failure(error, keySet)
+        } catch { throw KeyManagementError(error) }
+        do {
+            let context = try EncryptionContext.shared(manifest.parameters)
+            let material = try await timed("secretKeyFromSeed", &timings) {
+                try await compute.run { try KeySetMaterial(opened, context: context) }
+            }
+            let vectors = try await timed("decryption", &timings) {
+                try await compute.run {
+                    let encoder = try CKKSEncoder(context)
+                    return try parsed.map { try encoder.decodeComplex(material.decrypt($0), count: count) }
+                }
+            }
+            return DecryptionResult(vectors: vectors, release: manifest.policy.release, timings: timings)
+        } catch { throw await failure(UniformFailure(), keySet) }
+    }
+
+    private func isVouched(_ digest: Digest, for keySet: String) async throws(KeyManagementError) -> Bool {
+        let id = CiphertextRow.id(keySet: keySet, digest: digest)
+        guard let row = try await records.read(CiphertextRow.self, id: id)?.row, row.keySet == keySet else {
+            return false
+        }
+        guard let job = row.job else { return true }
+        guard let jobRow = try await records.read(JobRow.self, id: job)?.row else { return false }
+        return jobRow.state == .evaluated && jobRow.keySet == keySet && jobRow.outputs.contains(digest)
+    }
+
+    private struct Sealed: Sendable {
+        let seed: SealedObject
+        let dataKey: SealedObject?
+    }
+
+    private func sealedObjects(_ manifest: KeySetManifest) async throws(KeyManagementError) -> Sealed {
+        func load(
+            _ name: String, _ digest: Digest?, _ object: SealedObject.Object, _ sealer: SealedObject.Sealer
+        ) async throws(KeyManagementError) -> SealedObject {
+            let bytes = try await read(try objectKey(manifest.keySet, name), limit: SealedObject.maximumBytes)
+            guard let digest, Digest(of: bytes) == digest else { throw .objectTampered(name) }
+            let sealed = try SealedObject(parsing: bytes)
+            guard sealed.object == object, sealed.sealedBy == sealer else { throw .objectTampered(name) }
+            return sealed
+        }
+        let sealing = manifest.sealing
+        switch sealing.mode {
+        case .direct:
+            return Sealed(seed: try await load("sealed-seed", sealing.sealedSeed, .seed, .kms), dataKey: nil)
+        case .envelope:
+            return Sealed(
+                seed: try await load("sealed-seed", sealing.sealedSeed, .seed, .dataKey),
+                dataKey: try await load("sealed-data-key", sealing.sealedDataKey, .dataKey, .kms))
+        case .ephemeral: throw .objectMissing("sealed-seed")
+        }
+    }
+
+    /// After the seed, or the data key to it, was opened: no detail goes out.
+    private struct UniformFailure: Error {}
+
+    /// The seed, proved to be the one that the manifest was made with.
+    private func open(_ sealed: Sealed, manifest: KeySetManifest) async throws -> SeedHolder {
+        func context(_ object: SealingContext.Object) -> SealingContext {
+            SealingContext(
+                installation: manifest.installation, tenant: manifest.tenant, owner: manifest.owner,
+                keySet: manifest.keySet, parameters: manifest.parameters, suite: manifest.suite,
+                origin: manifest.origin, object: object, mode: manifest.sealing.mode)
+        }
+        guard let key = KMSKeyName(manifest.sealing.keyName) else {
+            throw KeyManagementError.objectTampered("manifest")
+        }
+        let bytes: SecretBytes
+        if let sealedDataKey = sealed.dataKey {
+            let dataKey = try await kms.open(sealedDataKey.blob, under: key, context: context(.dataKey), as: .service)
+            do {
+                bytes = try EnvelopeEncryption.open(sealed.seed.blob.bytes, dataKey: dataKey, context: context(.seed))
+            } catch { throw UniformFailure() }
+        } else {
+            bytes = try await kms.open(sealed.seed.blob, under: key, context: context(.seed), as: .service)
+        }
+        guard let seed = Seed(bytes) else { throw UniformFailure() }
+        // AES-GCM does not commit to its key: only the commitment tells that this is the seed.
+        let digest = manifest.parameters.digest
+        guard try seed.matches(commitment: manifest.commitment.bytes, parameterDigest: digest) else {
+            throw UniformFailure()
+        }
+        let manifestKey = try seed.manifestKey(digest)
+        guard manifest.isProved(by: manifestKey) else { throw UniformFailure() }
+        return SeedHolder(seed)
+    }
+
+    /// Counts a failure and suspends the key set at the limit.
+    private func failure(_: UniformFailure, _ keySet: String) async -> KeyManagementError {
+        logger.error("decryption failed after the seed was opened", metadata: ["keySet": "\(keySet)"])
+        let row = try? await change(keySet) { row throws(KeyManagementError) in row.failures += 1 }
+        if let row, row.failures >= Self.failureLimit { _ = try? await transition(keySet, to: .suspended) }
+        return .decryptionFailed
+    }
+}

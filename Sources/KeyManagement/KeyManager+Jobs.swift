@@ -1,0 +1,208 @@
+import Attestation
+import HomomorphicEncryption
+import SecretMemory
+
+#if canImport(FoundationEssentials)
+    import FoundationEssentials
+#else
+    import Foundation
+#endif
+
+/// An evaluation unit as an operator registered it.
+public struct RegisteredUnit: Sendable, Hashable {
+    public let name: String
+    /// Pinned: receipts and model descriptors are believed under this key alone.
+    public let verificationKey: VerificationKey
+    /// The principal who runs the unit: its own requests are not evaluated there, because a unit is trusted
+    /// not to collude with a requester.
+    public let `operator`: KeySetOwner?
+
+    public init(name: String, verificationKey: VerificationKey, operator: KeySetOwner?) {
+        self.name = name
+        self.verificationKey = verificationKey
+        self.operator = `operator`
+    }
+}
+
+/// What is told of a job.
+public struct JobSummary: Sendable, Hashable {
+    public let job: String
+    public let keySet: String
+    public let model: String
+    public let unit: String
+    public let state: JobState
+    public let failure: String?
+    public let inputs: [Digest]
+    public let outputs: [Digest]
+    public let receipt: Digest?
+    public let created: Date
+    public let finished: Date?
+}
+
+extension KeyManager {
+    /// Opens a job over ciphertexts that this service encrypted under the key set.
+    /// - Returns: the description to send to the unit, signed by the gateway.
+    public func openJob(
+        inputs: [Digest], keySet: String, profile: CircuitProfile, unit: RegisteredUnit, as requester: Requester
+    ) async throws(KeyManagementError) -> SignedStatement<JobDescription> {
+        guard (1...Self.maximumVectors).contains(inputs.count) else {
+            throw .invalidRequest(reason: "1 to \(Self.maximumVectors) inputs in one job")
+        }
+        guard unit.operator == nil || !requester.owners.contains(where: { $0 == unit.operator }) else {
+            throw .unitIsRequester(unit: unit.name)
+        }
+        let row = try await activeRow(keySet, for: requester).row
+        let manifest = try await manifest(row)
+        guard manifest.body.parameters.digest == profile.parameters.digest else {
+            throw .homomorphicEncryption(.parameterMismatch)
+        }
+        for input in inputs {
+            let id = CiphertextRow.id(keySet: keySet, digest: input)
+            guard let known = try await records.read(CiphertextRow.self, id: id), known.row.job == nil else {
+                throw .notVouched(input)
+            }
+        }
+        let job = JobRow(
+            job: Self.newIdentifier("job"), keySet: keySet, tenant: requester.tenant,
+            requester: Requester.index(tenant: requester.tenant, owner: requester.owner), unit: unit.name,
+            model: profile.model, modelDigest: profile.modelDigest, profile: profile.digest, nonce: try Self.nonce(),
+            manifest: row.manifest, inputs: inputs, outputs: [], receipt: nil, state: .open, failure: nil,
+            created: clock(), finished: nil)
+        try await records.apply([try records.insertion(job, id: job.job, index: job.requester)])
+        return try sign(job)
+    }
+
+    static func nonce() throws(KeyManagementError) -> Digest {
+        do {
+            let random = try SecretBytes(randomCount: 32)
+            return random.withUnsafeBytes { Digest(of: Array($0)) }
+        } catch { throw .memory(error) }
+    }
+
+    func sign(_ job: JobRow) throws(KeyManagementError) -> SignedStatement<JobDescription> {
+        let description = JobDescription(
+            job: job.job, nonce: job.nonce, gateway: configuration.gateway, keySet: job.keySet, manifest: job.manifest,
+            model: job.model, modelDigest: job.modelDigest, inputs: job.inputs, created: job.created)
+        do {
+            return try SignedStatement(description, by: keys.requestKey)
+        } catch { throw .statementRejected(error) }
+    }
+
+    /// Takes a job's one receipt; from then on its outputs may be decrypted.
+    /// - Parameters:
+    ///   - outputs: the ciphertexts that came with the receipt.
+    ///   - keepOutputs: stores the outputs for ``outputs(of:as:)``.
+    public func completeJob(
+        _ job: String, receipt envelope: [UInt8], outputs: [[UInt8]], unit: RegisteredUnit, profile: CircuitProfile,
+        keepOutputs: Bool
+    ) async throws(KeyManagementError) -> JobSummary {
+        guard var stored = try await records.read(JobRow.self, id: job) else { throw .unknownJob(job) }
+        guard stored.row.state == .open else { throw .jobNotOpen(job, state: stored.row.state.rawValue) }
+        let receipt: SignedStatement<Receipt>
+        do {
+            receipt = try SignedStatement(verifying: envelope, pinned: [unit.verificationKey])
+            try receipt.body.validate(answering: try sign(stored.row).body, profile: stored.row.profile)
+            guard receipt.body.unit == unit.name, stored.row.unit == unit.name else {
+                throw AttestationError.mismatch(field: "evaluation unit")
+            }
+            guard receipt.body.outputs == outputs.map({ Digest(of: $0) }) else {
+                throw AttestationError.mismatch(field: "list of outputs")
+            }
+        } catch let error as AttestationError {
+            throw .receiptRejected(error)
+        } catch { throw KeyManagementError(error) }
+        // A result is at the circuit's output level: what is not was not made by it.
+        do {
+            let context = try EncryptionContext.shared(profile.parameters)
+            for output in outputs {
+                let ciphertext = try Ciphertext(serialized: output, context: context)
+                guard ciphertext.level == profile.outputLevel, ciphertext.polynomials.count == 2 else {
+                    throw HEError.invalidLevel(ciphertext.level, maximum: profile.outputLevel)
+                }
+            }
+        } catch { throw KeyManagementError(error) }
+        if keepOutputs {
+            for (index, output) in outputs.enumerated() {
+                do {
+                    try await objects.put(output, at: try outputKey(job, index), onlyIfAbsent: false)
+                } catch { throw KeyManagementError(error) }
+            }
+        }
+        var row = stored.row
+        row.outputs = receipt.body.outputs
+        row.receipt = receipt.digest
+        row.state = .evaluated
+        row.finished = clock()
+        stored.row = row
+        var changes = [try records.update(stored)]
+        for output in Set(row.outputs) {
+            // An output that equals an input is on record already.
+            let id = CiphertextRow.id(keySet: row.keySet, digest: output)
+            if try await records.read(CiphertextRow.self, id: id) != nil { continue }
+            changes.append(
+                try records.insertion(CiphertextRow(keySet: row.keySet, job: job), id: id, index: row.keySet))
+        }
+        do {
+            try await records.apply(changes)
+        } catch .metadataStore(.conflict) {
+            throw .jobNotOpen(job, state: "answered by another receipt")
+        }
+        return summary(row)
+    }
+
+    /// The outputs of a job that kept them, checked against its receipt.
+    public func outputs(of job: String, as requester: Requester) async throws(KeyManagementError) -> [[UInt8]] {
+        let summary = try await self.job(job, as: requester)
+        guard summary.state == .evaluated else { throw .jobNotOpen(job, state: summary.state.rawValue) }
+        let manifest = try await manifest(try await activeRow(summary.keySet, for: requester).row).body
+        do {
+            let context = try EncryptionContext.shared(manifest.parameters)
+            let limit = Ciphertext.serializedByteCount(polynomials: 3, level: context.maximumLevel, context: context)
+            var outputs: [[UInt8]] = []
+            for (index, digest) in summary.outputs.enumerated() {
+                let bytes = try await read(try outputKey(job, index), limit: limit)
+                guard Digest(of: bytes) == digest else { throw KeyManagementError.objectTampered("output of \(job)") }
+                outputs.append(bytes)
+            }
+            return outputs
+        } catch { throw KeyManagementError(error) }
+    }
+
+    private func outputKey(_ job: String, _ index: Int) throws(KeyManagementError) -> ObjectKey {
+        guard let key = ObjectKey("jobs/\(job)/output-\(index)") else {
+            throw .internalFailure(reason: "not the name of an object")
+        }
+        return key
+    }
+
+    /// Ends a job that will have no receipt.
+    public func failJob(_ job: String, reason: String) async {
+        guard var stored = try? await records.read(JobRow.self, id: job), stored.row.state == .open else { return }
+        stored.row.state = .failed
+        stored.row.failure = String(reason.prefix(200))
+        stored.row.finished = clock()
+        guard let update = try? records.update(stored) else { return }
+        try? await records.apply([update])
+    }
+
+    public func job(_ job: String, as requester: Requester) async throws(KeyManagementError) -> JobSummary {
+        guard Self.isIdentifier(job), let row = try await records.read(JobRow.self, id: job)?.row,
+            row.requester == Requester.index(tenant: requester.tenant, owner: requester.owner)
+        else { throw .unknownJob(String(job.prefix(64))) }
+        return summary(row)
+    }
+
+    /// The requester's own jobs, oldest first.
+    public func jobs(as requester: Requester) async throws(KeyManagementError) -> [JobSummary] {
+        let index = Requester.index(tenant: requester.tenant, owner: requester.owner)
+        return try await records.list(JobRow.self, index: index).map { summary($0.row) }
+            .sorted { ($0.created, $0.job) < ($1.created, $1.job) }
+    }
+
+    private func summary(_ row: JobRow) -> JobSummary {
+        JobSummary(
+            job: row.job, keySet: row.keySet, model: row.model, unit: row.unit, state: row.state, failure: row.failure,
+            inputs: row.inputs, outputs: row.outputs, receipt: row.receipt, created: row.created,
+            finished: row.finished)
+    }
+}

@@ -1,0 +1,299 @@
+import Attestation
+import HomomorphicEncryption
+import SecretKeys
+import SecretMemory
+
+#if canImport(FoundationEssentials)
+    import FoundationEssentials
+#else
+    import Foundation
+#endif
+
+/// What a new key set shall be.
+public struct RegistrationRequest: Sendable, Hashable {
+    /// The client's own id of this request, 1 to 128 bytes: repeating it gives the same key set.
+    public var requestID: String
+    public var mode: ProtectionMode
+    /// The registering principal itself, or one of its groups.
+    public var owner: KeySetOwner
+    public var parameters: EncryptionParameters
+    public var evaluationKeys: [EvaluationKeyID]
+    /// The circuit that asks for these parameters and keys, where one does.
+    public var profile: CircuitProfile?
+    public var policy: KeySetPolicy
+
+    public init(
+        requestID: String, mode: ProtectionMode, owner: KeySetOwner, parameters: EncryptionParameters,
+        evaluationKeys: [EvaluationKeyID], profile: CircuitProfile?, policy: KeySetPolicy = KeySetPolicy()
+    ) {
+        self.requestID = requestID
+        self.mode = mode
+        self.owner = owner
+        self.parameters = parameters
+        self.evaluationKeys = evaluationKeys
+        self.profile = profile
+        self.policy = policy
+    }
+
+    /// Evaluation keys of one key set at most.
+    static let maximumEvaluationKeys = 1024
+
+    fileprivate var fingerprint: Digest {
+        var canonical = CanonicalBytes()
+        canonical.append("HKMS-registration-v1")
+        for field in [mode.rawValue, owner.kind.rawValue, owner.issuer, owner.subject] { canonical.append(field) }
+        canonical.append(parameters.digest)
+        for key in evaluationKeys {
+            for number in [Int(key.kind.rawValue), Int(key.galois), key.level, Int(key.generation)] {
+                canonical.append(number)
+            }
+        }
+        canonical.append(profile?.digest.bytes ?? [])
+        canonical.append(policy.release.rawValue)
+        canonical.append(policy.decryptAny ? 1 : 0)
+        canonical.append(policy.decryptionBudget ?? -1)
+        return Digest(of: canonical.bytes)
+    }
+}
+
+/// What a registration gave.
+public struct RegistrationResult: Sendable {
+    public let keySet: KeySetDescription
+    /// False where the request id had been used for the same request before.
+    public let isNew: Bool
+    public let timings: StepTimings
+}
+
+extension KeyManager {
+    /// Registers a key set: seed, sealed seed, public and evaluation keys, manifest. Whole or not at all;
+    /// idempotent under the request id.
+    public func register(
+        _ request: RegistrationRequest, as requester: Requester
+    ) async throws(KeyManagementError) -> RegistrationResult {
+        try validate(request, requester)
+        let registration = registrationID(request, requester)
+        guard inFlight.withLock({ $0.insert(registration).inserted }) else { throw .registrationInProgress }
+        defer { inFlight.withLock { _ = $0.remove(registration) } }
+
+        let keySet = Self.newIdentifier("ks")
+        let reservation = try await reserve(registration, for: request, keySet: keySet)
+        switch reservation {
+        case .complete(let existing):
+            let description = try await show(existing, as: requester)
+            return RegistrationResult(keySet: description, isNew: false, timings: StepTimings())
+        case .ours(let stored):
+            do {
+                var timings = StepTimings()
+                let manifest = try await create(request, keySet: keySet, timings: &timings)
+                let description = try await activate(manifest, registration: stored)
+                return RegistrationResult(keySet: description, isNew: true, timings: timings)
+            } catch {
+                // Nothing points to these objects; what cannot be removed now is of no use to anybody.
+                await removeObjects(of: keySet)
+                throw KeyManagementError(error)
+            }
+        }
+    }
+
+    private func validate(_ request: RegistrationRequest, _ requester: Requester) throws(KeyManagementError) {
+        guard (1...128).contains(request.requestID.utf8.count) else {
+            throw .invalidRequest(reason: "the request id has 1 to 128 bytes")
+        }
+        guard requester.tenant == configuration.tenant else {
+            throw .invalidRequest(reason: "this gateway does not serve the tenant of this principal")
+        }
+        guard requester.owners.contains(request.owner) else {
+            throw .invalidRequest(reason: "a key set is owned by the one who registers it or by one of its groups")
+        }
+        guard request.mode != .ephemeral else {
+            throw .invalidRequest(reason: "an ephemeral key set exists within one prediction and is not registered")
+        }
+        guard request.parameters.security == .classical128 else {
+            throw .invalidRequest(reason: "parameters below 128-bit security are for tests, not for key sets")
+        }
+        guard request.policy.release == .raw else {
+            throw .invalidRequest(reason: "flooded release is not available yet: register with release raw")
+        }
+        if let budget = request.policy.decryptionBudget, budget < 0 {
+            throw .invalidRequest(reason: "a decryption budget is not negative")
+        }
+        if request.policy.decryptAny, !configuration.decryptAnyOwners.contains(request.owner) {
+            throw .decryptAnyNotGranted
+        }
+        guard request.evaluationKeys.count <= RegistrationRequest.maximumEvaluationKeys,
+            Set(request.evaluationKeys.map { [$0.kind.rawValue, UInt16(truncatingIfNeeded: $0.galois), UInt16($0.galois >> 16)] })
+                .count == request.evaluationKeys.count
+        else { throw .invalidRequest(reason: "one evaluation key of each kind and Galois element, at most 1024") }
+        do {
+            let context = try EncryptionContext.shared(request.parameters)
+            for key in request.evaluationKeys {
+                guard key.kind != .switching else {
+                    throw KeyManagementError.invalidRequest(reason: "switching keys come with rotation")
+                }
+                try key.validate(for: context)
+            }
+        } catch { throw KeyManagementError(error) }
+    }
+
+    private func registrationID(_ request: RegistrationRequest, _ requester: Requester) -> String {
+        var canonical = CanonicalBytes()
+        for field in [requester.tenant, requester.issuer, requester.subject, request.requestID] { canonical.append(field) }
+        return Digest(of: canonical.bytes).hex
+    }
+
+    private enum Reservation {
+        case ours(Stored<RegistrationRow>)
+        case complete(String)
+    }
+
+    /// Takes the request id for this attempt, or finds what an earlier one made.
+    ///
+    /// Each attempt has a key set id of its own, so that nothing of a broken one can be taken for a part
+    /// of the next.
+    private func reserve(
+        _ registration: String, for request: RegistrationRequest, keySet: String
+    ) async throws(KeyManagementError) -> Reservation {
+        let row = RegistrationRow(
+            keySet: keySet, fingerprint: request.fingerprint, instance: instance, status: .creating, started: clock())
+        do {
+            if var existing = try await records.read(RegistrationRow.self, id: registration) {
+                guard existing.row.fingerprint == row.fingerprint else { throw KeyManagementError.requestIDReused }
+                if existing.row.status == .complete { return .complete(existing.row.keySet) }
+                // Another process may still be at it; after ten minutes it is not.
+                let abandoned =
+                    existing.row.instance == instance || clock().timeIntervalSince(existing.row.started) > 600
+                guard abandoned else { throw KeyManagementError.registrationInProgress }
+                let leftover = existing.row.keySet
+                existing.row = row
+                try await records.apply([try records.update(existing)])
+                await removeObjects(of: leftover)
+                return .ours(
+                    Stored(id: registration, index: existing.index, version: existing.version + 1, row: row))
+            }
+            try await records.apply([try records.insertion(row, id: registration, index: "creating")])
+            return .ours(Stored(id: registration, index: "creating", version: 1, row: row))
+        } catch {
+            if case KeyManagementError.metadataStore(.conflict) = error { throw .registrationInProgress }
+            throw KeyManagementError(error)
+        }
+    }
+
+    /// Makes and stores everything but the anchor row.
+    private func create(
+        _ request: RegistrationRequest, keySet: String, timings: inout StepTimings
+    ) async throws -> SignedStatement<KeySetManifest> {
+        let context = try EncryptionContext.shared(request.parameters)
+        let holder = SeedHolder(try await generateSeed())
+        let sealing = try await timed("seal", &timings) {
+            try await seal(holder, request: request, keySet: keySet)
+        }
+        let material = try await timed("secretKey", &timings) {
+            try await compute.run { try KeySetMaterial(holder, context: context) }
+        }
+        var entries: [KeySetObject] = []
+        func put(_ entry: KeySetObject, _ bytes: [UInt8]) async throws {
+            try await timed("store", &timings) {
+                try await objects.put(bytes, at: objectKey(keySet, entry.name), onlyIfAbsent: false)
+            }
+            entries.append(entry)
+        }
+        let publicKey = try await timed("keyCreation", &timings) {
+            try await compute.run { try material.publicKey().serialized() }
+        }
+        try await put(
+            KeySetObject(
+                kind: .publicKey, galois: 0, level: context.maximumLevel, generation: 0, bytes: publicKey.count,
+                digest: Digest(of: publicKey)), publicKey)
+        // One key at a time: a set of them may be larger than memory.
+        for id in request.evaluationKeys {
+            let bytes = try await timed("keyCreation", &timings) {
+                try await compute.run { try material.evaluationKey(id).serialized() }
+            }
+            try await put(
+                KeySetObject(
+                    kind: id.kind == .galois ? .galois : .relinearization, galois: id.galois, level: id.level,
+                    generation: id.generation, bytes: bytes.count, digest: Digest(of: bytes)), bytes)
+        }
+        let now = clock()
+        let manifest = try material.manifest { manifestKey, commitment in
+            KeySetManifest(
+                keySet: keySet, version: 1, installation: configuration.installation, tenant: configuration.tenant,
+                owner: request.owner, parameters: request.parameters,
+                parameterDigest: Digest(bytes: context.parameterDigest) ?? commitment, suite: 1, generation: 0,
+                origin: .derived, sealing: sealing, commitment: commitment, objects: entries, state: .active,
+                dates: .init(created: now, activated: now), policy: request.policy, profile: request.profile,
+                manifestKey: manifestKey)
+        }
+        let signed = try SignedStatement(manifest, by: keys.manifestKey)
+        try await timed("store", &timings) { try await store(signed) }
+        return signed
+    }
+
+    /// 256 bits of the system's generator, mixed with the KMS's where it has one.
+    func generateSeed() async throws -> Seed {
+        let contribution = kms.capabilities.random ? try await kms.random(count: 32) : try SecretBytes(count: 0)
+        return try Seed.generate(mixing: contribution)
+    }
+
+    private func seal(
+        _ holder: SeedHolder, request: RegistrationRequest, keySet: String
+    ) async throws -> KeySetManifest.Sealing {
+        func context(_ object: SealingContext.Object) -> SealingContext {
+            SealingContext(
+                installation: configuration.installation, tenant: configuration.tenant, owner: request.owner,
+                keySet: keySet, parameters: request.parameters, suite: 1, origin: .derived, object: object,
+                mode: request.mode)
+        }
+        var sealing = KeySetManifest.Sealing(
+            mode: request.mode, provider: kms.provider, keyName: configuration.kmsKey.value, keyVersion: nil, epoch: 1,
+            sealedSeed: nil, sealedDataKey: nil)
+        let sealedSeed: SealedObject
+        if request.mode == .envelope {
+            let dataKey = try await kms.generateDataKey(
+                under: configuration.kmsKey, context: context(.dataKey), as: .service)
+            let sealedDataKey = SealedObject(object: .dataKey, sealedBy: .kms, blob: dataKey.sealed).serialized()
+            sealing.keyVersion = dataKey.sealed.keyVersion
+            sealing.sealedDataKey = Digest(of: sealedDataKey)
+            let blob = try holder.seed.withSecretBytes { seed in
+                try EnvelopeEncryption.seal(seed, dataKey: dataKey.plaintext, context: context(.seed))
+            }
+            sealedSeed = SealedObject(
+                object: .seed, sealedBy: .dataKey, blob: KMSSealedBlob(bytes: blob, keyVersion: nil))
+            try await objects.put(sealedDataKey, at: objectKey(keySet, "sealed-data-key"), onlyIfAbsent: false)
+        } else {
+            let copy = try holder.seed.copyForSealing()
+            let blob = try await kms.seal(copy, under: configuration.kmsKey, context: context(.seed), as: .service)
+            sealing.keyVersion = blob.keyVersion
+            sealedSeed = SealedObject(object: .seed, sealedBy: .kms, blob: blob)
+        }
+        let bytes = sealedSeed.serialized()
+        sealing.sealedSeed = Digest(of: bytes)
+        try await objects.put(bytes, at: objectKey(keySet, "sealed-seed"), onlyIfAbsent: false)
+        return sealing
+    }
+
+    /// Makes the key set exist: anchor row and finished registration in one transaction.
+    private func activate(
+        _ manifest: SignedStatement<KeySetManifest>, registration: Stored<RegistrationRow>
+    ) async throws(KeyManagementError) -> KeySetDescription {
+        let body = manifest.body
+        let row = KeySetRow(
+            keySet: body.keySet, tenant: body.tenant, owner: body.owner, manifestVersion: 1, manifest: manifest.digest,
+            state: .active, created: body.dates.created, budget: body.policy.decryptionBudget)
+        var finished = registration
+        finished.row.status = .complete
+        let index = Requester.index(tenant: body.tenant, owner: body.owner)
+        try await records.apply([
+            try records.insertion(row, id: body.keySet, index: index),
+            try records.update(finished),
+        ])
+        manifests.withLock { $0[manifest.digest] = manifest }
+        return try await description(row, manifest: manifest)
+    }
+
+    /// Removes whatever is stored under a key set, as far as the store lets it.
+    func removeObjects(of keySet: String) async {
+        guard let keys = try? await objects.list(prefix: "keysets/\(keySet)/") else { return }
+        for key in keys { try? await objects.delete(key) }
+    }
+}

@@ -1,0 +1,48 @@
+import Attestation
+import HomomorphicEncryption
+import SecretKeys
+import SecretMemory
+
+/// A seed on its way through closures and tasks, which cannot carry noncopyable values. Wiped with its
+/// last reference.
+final class SeedHolder: Sendable {
+    let seed: Seed
+    init(_ seed: consuming Seed) { self.seed = seed }
+}
+
+/// A secret key on its way through closures and tasks. Wiped with its last reference.
+final class SecretKeyHolder: Sendable {
+    let key: SecretKey
+    init(_ key: consuming SecretKey) { self.key = key }
+}
+
+/// A seed and its secret key for the time of one operation: makes the public objects, one at a time.
+final class KeySetMaterial: Sendable {
+    let context: EncryptionContext
+    private let holder: SeedHolder
+    private let secret: SecretKeyHolder
+
+    init(_ holder: SeedHolder, context: EncryptionContext) throws {
+        self.context = context
+        self.holder = holder
+        secret = SecretKeyHolder(try holder.seed.secretKey(context))
+    }
+
+    func commitment() throws -> Digest {
+        guard let digest = Digest(bytes: try holder.seed.commitment(context.parameterDigest)) else {
+            throw KeyManagementError.internalFailure(reason: "a commitment has 32 bytes")
+        }
+        return digest
+    }
+
+    func publicKey() throws -> PublicKey { try holder.seed.publicKey(secret.key) }
+
+    func evaluationKey(_ id: EvaluationKeyID) throws -> EvaluationKey { try holder.seed.evaluationKey(id, secret.key) }
+
+    func decrypt(_ ciphertext: Ciphertext) throws -> CKKSPlaintext { try secret.key.decrypt(ciphertext) }
+
+    /// A manifest with the seed's proof.
+    func manifest(_ body: (borrowing SecretBytes, Digest) -> KeySetManifest) throws -> KeySetManifest {
+        body(try holder.seed.manifestKey(context.parameterDigest), try commitment())
+    }
+}

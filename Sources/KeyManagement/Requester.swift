@@ -1,0 +1,32 @@
+import Attestation
+
+/// Who asks: an authenticated principal with its tenant and groups.
+public struct Requester: Sendable, Hashable {
+    public let issuer: String
+    public let subject: String
+    public let tenant: String
+    public let groups: [String]
+
+    public init(issuer: String, subject: String, tenant: String, groups: [String]) {
+        self.issuer = issuer
+        self.subject = subject
+        self.tenant = tenant
+        self.groups = groups
+    }
+
+    /// The owner of what this principal registers for itself.
+    public var owner: KeySetOwner { KeySetOwner(kind: .user, issuer: issuer, subject: subject) }
+
+    /// Itself, and its groups.
+    var owners: [KeySetOwner] {
+        [owner] + groups.map { KeySetOwner(kind: .group, issuer: issuer, subject: $0) }
+    }
+
+    func mayUse(_ row: KeySetRow) -> Bool { row.tenant == tenant && owners.contains(row.owner) }
+
+    static func index(tenant: String, owner: KeySetOwner) -> String {
+        var canonical = CanonicalBytes()
+        for field in [tenant, owner.kind.rawValue, owner.issuer, owner.subject] { canonical.append(field) }
+        return Digest(of: canonical.bytes).hex
+    }
+}

@@ -1,0 +1,91 @@
+import Attestation
+
+#if canImport(FoundationEssentials)
+    import FoundationEssentials
+#else
+    import Foundation
+#endif
+
+/// The anchor of a key set: which manifest is the current one, its state, and its counters.
+struct KeySetRow: AuthenticatedRow {
+    static let collection = "keysets"
+
+    var keySet: String
+    var tenant: String
+    var owner: KeySetOwner
+    var manifestVersion: Int
+    var manifest: Digest
+    var state: KeySetState
+    var created: Date
+    var destroyed: Date?
+    var encryptions = 0
+    var decryptions = 0
+    /// Decryptions left; nil for no limit.
+    var budget: Int?
+    /// Uniform errors after the seed was opened; at 16 the key set is suspended.
+    var failures = 0
+    /// A ciphertext that nobody vouched for was decrypted: revocation means nothing any more.
+    var exposed = false
+    /// A result was released raw.
+    var tainted = false
+}
+
+/// One registration by a client's request id.
+struct RegistrationRow: AuthenticatedRow {
+    static let collection = "registrations"
+
+    enum Status: String, Codable {
+        case creating
+        case complete
+    }
+    var keySet: String
+    /// Digest of what was asked: the same id for something else is an error.
+    var fingerprint: Digest
+    /// The process that is at it.
+    var instance: String
+    var status: Status
+    var started: Date
+}
+
+/// A ciphertext that may be decrypted.
+struct CiphertextRow: AuthenticatedRow {
+    static let collection = "ciphertexts"
+
+    var keySet: String
+    /// The job that it is the result of; nil for one that this service encrypted.
+    var job: String?
+
+    static func id(keySet: String, digest: Digest) -> String { "\(keySet).\(digest.hex)" }
+}
+
+/// A job: inputs that this service encrypted, to be evaluated by a registered unit.
+struct JobRow: AuthenticatedRow {
+    static let collection = "jobs"
+
+    var job: String
+    var keySet: String
+    var tenant: String
+    var requester: String
+    var unit: String
+    var model: String
+    var modelDigest: Digest
+    var profile: Digest
+    var nonce: Digest
+    var manifest: Digest
+    var inputs: [Digest]
+    var outputs: [Digest]
+    var receipt: Digest?
+    var state: JobState
+    var failure: String?
+    var created: Date
+    var finished: Date?
+}
+
+/// Where a job stands.
+public enum JobState: String, Sendable, Codable {
+    /// Waits for its receipt.
+    case open
+    /// Its one receipt has come; results may be decrypted.
+    case evaluated
+    case failed
+}

@@ -1,0 +1,57 @@
+import Attestation
+
+/// A sealed seed, sealed data key or sealed signing key as it is stored; docs/formats.md has the table.
+struct SealedObject: Sendable, Hashable {
+    enum Object: UInt8, Sendable {
+        case seed = 1
+        case dataKey = 2
+        case signingKey = 3
+    }
+    enum Sealer: UInt8, Sendable {
+        case kms = 1
+        /// AES-256-GCM under the data key: nonce || ciphertext || tag.
+        case dataKey = 2
+    }
+    var object: Object
+    var sealedBy: Sealer
+    var blob: KMSSealedBlob
+
+    private static let magic = Array("HKMSSEAL".utf8)
+    private static let headerBytes = 20
+    /// Header, the longest blob, digest.
+    static let maximumBytes = headerBytes + KMSSealedBlob.maximumBytes + Digest.byteCount
+
+    func serialized() -> [UInt8] {
+        var bytes = Self.magic + [1, 0, object.rawValue, sealedBy.rawValue]
+        for number in [UInt32(clamping: blob.keyVersion ?? 0), UInt32(blob.bytes.count)] {
+            withUnsafeBytes(of: number.littleEndian) { bytes.append(contentsOf: $0) }
+        }
+        bytes += blob.bytes
+        return bytes + Digest(of: bytes).bytes
+    }
+
+    init(object: Object, sealedBy: Sealer, blob: KMSSealedBlob) {
+        self.object = object
+        self.sealedBy = sealedBy
+        self.blob = blob
+    }
+
+    /// - Throws: ``KeyManagementError/objectTampered(_:)`` for any bytes that are not one.
+    init(parsing bytes: [UInt8]) throws(KeyManagementError) {
+        func number(_ offset: Int) -> Int {
+            (0..<4).reduce(0) { $0 | Int(bytes[offset + $1]) << (8 * $1) }
+        }
+        guard bytes.count >= Self.headerBytes + Digest.byteCount, bytes.count <= Self.maximumBytes,
+            Array(bytes[..<8]) == Self.magic, bytes[8] == 1, bytes[9] == 0,
+            let object = Object(rawValue: bytes[10]), let sealer = Sealer(rawValue: bytes[11]),
+            number(16) == bytes.count - Self.headerBytes - Digest.byteCount,
+            Digest(of: bytes.dropLast(Digest.byteCount)).bytes == Array(bytes.suffix(Digest.byteCount))
+        else { throw .objectTampered("a sealed object") }
+        self.object = object
+        sealedBy = sealer
+        let version = number(12)
+        blob = KMSSealedBlob(
+            bytes: Array(bytes[Self.headerBytes..<bytes.count - Digest.byteCount]),
+            keyVersion: version == 0 ? nil : version)
+    }
+}

@@ -1,0 +1,73 @@
+import SecretMemory
+import _CryptoExtras
+
+#if canImport(FoundationEssentials)
+    import FoundationEssentials
+#else
+    import Foundation
+#endif
+
+/// AES-256-CTR keystream as 64-bit words: word i is the little-endian number of bytes 8i..8i+7 of the
+/// stream from counter block `u32 x || u32 y || u64 0`, counted up big-endian (derivation suite 1, 4).
+///
+/// The one place that touches swift-crypto's underscored AES._CTR.
+public struct Keystream {
+    private let key: SymmetricKey
+    private let x: UInt32
+    private let y: UInt32
+    private var position = 0
+
+    /// Words of one call to AES: 256 KiB, where its set-up no longer counts.
+    private static let chunkWords = 32768
+    private static let zeros = Data(count: chunkWords * 8)
+
+    /// - Parameter key: 32 bytes.
+    public init(key: borrowing SecretBytes, x: UInt32, y: UInt32) {
+        precondition(key.count == 32, "an AES-256 key")
+        // SymmetricKey's own storage is wiped when it is freed.
+        self.key = key.withUnsafeBytes { SymmetricKey(data: $0) }
+        self.x = x
+        self.y = y
+    }
+
+    /// A stream from a public key, the rho of derivation suite 1.
+    /// - Parameter publicSeed: 32 bytes.
+    public init(publicSeed: [UInt8], x: UInt32, y: UInt32) {
+        precondition(publicSeed.count == 32, "an AES-256 key")
+        key = SymmetricKey(data: publicSeed)
+        self.x = x
+        self.y = y
+    }
+
+    /// Writes the next words of the stream.
+    public mutating func next(_ words: UnsafeMutableBufferPointer<UInt64>) throws {
+        var written = 0
+        while written < words.count {
+            let skip = position & 1  // a block is two words
+            let wanted = min(Self.chunkWords - skip, words.count - written)
+            let bytes = (wanted + skip) * 8
+            let nonce = try AES._CTR.Nonce(nonceBytes: counterBlock(position / 2))
+            let chunk = try AES._CTR.encrypt(Self.zeros.prefix(bytes), using: key, nonce: nonce)
+            chunk.withUnsafeBytes { chunk in
+                for index in 0..<wanted {
+                    let word = chunk.loadUnaligned(fromByteOffset: (index + skip) * 8, as: UInt64.self)
+                    words[written + index] = UInt64(littleEndian: word)
+                }
+                SecretMemory.wipe(uniquelyOwned: chunk)
+            }
+            written += wanted
+            position += wanted
+        }
+    }
+
+    private func counterBlock(_ block: Int) -> [UInt8] {
+        var bytes: [UInt8] = []
+        bytes.reserveCapacity(16)
+        for shift in stride(from: 24, through: 0, by: -8) { bytes.append(UInt8(truncatingIfNeeded: x >> UInt32(shift))) }
+        for shift in stride(from: 24, through: 0, by: -8) { bytes.append(UInt8(truncatingIfNeeded: y >> UInt32(shift))) }
+        for shift in stride(from: 56, through: 0, by: -8) {
+            bytes.append(UInt8(truncatingIfNeeded: UInt64(block) >> UInt64(shift)))
+        }
+        return bytes
+    }
+}

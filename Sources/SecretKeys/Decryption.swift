@@ -1,0 +1,69 @@
+import HomomorphicEncryption
+import RLWE
+import SecretMemory
+
+extension SecretKey {
+    /// c_0 + c_1 s (+ c_2 s^2): the message with the ciphertext's noise.
+    ///
+    /// The result together with the ciphertext gives away s (Li and Micciancio, 2021), so it goes no
+    /// further than to decoding under the key set's release policy. Whether this ciphertext may be
+    /// decrypted at all is for the caller to have settled.
+    public borrowing func decrypt(_ ciphertext: Ciphertext) throws -> CKKSPlaintext {
+        guard ciphertext.context.parameterDigest == context.parameterDigest else { throw HEError.parameterMismatch }
+        let basis = context.ciphertextBasis(level: ciphertext.level)
+        var sRow = try SecretBytes(count: context.degree * 8)
+        var message = RNSPolynomial(uninitialized: basis, form: .evaluation)
+        for (row, modulus) in basis.moduli.enumerated() {
+            sRow.withUnsafeMutableWords { expand(modulus, into: $0) }
+            sRow.withUnsafeWords { s in
+                message.withMutableRow(row) { out in
+                    // Horner: ((c_2 s) + c_1) s + c_0.
+                    var first = true
+                    for polynomial in ciphertext.polynomials.reversed() {
+                        polynomial.withRow(row) { c in
+                            if first {
+                                out.update(from: c, count: modulus.degree)
+                                first = false
+                            } else {
+                                modulus.multiply(out, out, s)
+                                modulus.add(out, out, c)
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        return CKKSPlaintext(polynomial: message, scale: ciphertext.scale)
+    }
+
+    /// Encrypts under the secret key: c_0 = -(a s + e) + m, c_1 = a, with a and e from fresh bytes of the
+    /// system's generator, never from a seed. Less noise than under the public key.
+    public borrowing func encrypt(_ plaintext: CKKSPlaintext) throws -> Ciphertext {
+        try context.requireLevel(plaintext.level)
+        let basis = context.ciphertextBasis(level: plaintext.level)
+        guard plaintext.polynomial.basis.isCompatible(with: basis), plaintext.polynomial.form == .evaluation else {
+            throw HEError.parameterMismatch
+        }
+        let rho = try SecretBytes(randomCount: 32).withUnsafeBytes { Array($0) }
+        let a = try UniformHalf.expand(rho: rho, digit: 0, basis: basis) { UInt32($0) }
+        let errorKey = try SecretBytes(randomCount: 32)
+        let noise = try Samplers.noise(degree: context.degree, key: errorKey, x: 0, y: 0)
+        var sRow = try SecretBytes(count: context.degree * 8)
+        var eRow = try SecretBytes(count: context.degree * 8)
+        var c0 = RNSPolynomial(uninitialized: basis, form: .evaluation)
+        for (row, modulus) in basis.moduli.enumerated() {
+            sRow.withUnsafeMutableWords { s in
+                expand(modulus, into: s)
+                a.withRow(row) { modulus.multiply(s, s, $0) }
+                eRow.withUnsafeMutableWords { e in
+                    noise.withUnsafeBytes { modulus.expandSmall(e, $0.signedBytes) }
+                    modulus.transform(e)
+                    modulus.add(e, e, s)
+                    c0.withMutableRow(row) { modulus.negate($0, e) }
+                }
+            }
+        }
+        c0 += plaintext.polynomial
+        return try Ciphertext(context: context, polynomials: [c0, a], scale: plaintext.scale)
+    }
+}

@@ -1,0 +1,149 @@
+import HomomorphicEncryption
+import RLWE
+import SecretMemory
+
+/// Public and evaluation keys from a seed, byte for byte the same on every machine (derivation suite 1,
+/// 7 to 11).
+extension Seed {
+    /// pk: b = -(a s + e) over all primes q.
+    public borrowing func publicKey(_ secret: borrowing SecretKey, generation: UInt32 = 0) throws -> PublicKey {
+        let context = secret.context
+        let ctx = try DerivationContext(
+            kind: .publicKey, generation: generation, level: context.maximumLevel,
+            parameterDigest: context.parameterDigest
+        ).encoded(skTag: secret.tag)
+        let rho = try derive("HKMS1/public", ctx).withUnsafeBytes { Array($0) }
+        let basis = context.ciphertextBasis(level: context.maximumLevel)
+        let b = try maskedRows(basis: basis, digits: 1, objectContext: ctx, rho: rho, rowLabel: { UInt32($0) }) {
+            modulus, words in secret.expand(modulus, into: words)
+        } target: { _, _, _, _, _ in
+        }
+        return try PublicKey(context: context, b: b[0], rho: rho, generation: generation)
+    }
+
+    /// A relinearization or Galois key.
+    /// - Throws: ``HEError`` for an id that these parameters do not have or that is below 128-bit security.
+    public borrowing func evaluationKey(_ id: EvaluationKeyID, _ secret: borrowing SecretKey) throws -> EvaluationKey {
+        let context = secret.context
+        try id.validate(for: context)
+        let kind: DerivationContext.Kind
+        switch id.kind {
+        case .relinearization: kind = .relinearization
+        case .galois: kind = .galois
+        case .switching:
+            throw HEError.invalidParameters(reason: "a switching key needs its source secret: use switchingKey")
+        }
+        let ctx = try derivationContext(kind, id, context).encoded(skTag: secret.tag)
+        let automorphism =
+            id.kind == .galois
+            ? GaloisAutomorphism.shared(element: Int(id.galois), degree: context.degree) : nil
+        return try keySwitchingKey(id, secret, objectContext: ctx) { modulus, s, target in
+            if let automorphism {
+                automorphism.permute(target, s)
+            } else {
+                modulus.multiply(target, s, s)
+            }
+        }
+    }
+
+    /// A key that switches from `source`'s secret to `secret`; this seed is `secret`'s. Both have equal N
+    /// and, for the rows to be the same, the same parameters.
+    public borrowing func switchingKey(
+        _ id: EvaluationKeyID, from source: borrowing SecretKey, to secret: borrowing SecretKey
+    ) throws -> EvaluationKey {
+        let context = secret.context
+        try id.validate(for: context)
+        guard id.kind == .switching else {
+            throw HEError.invalidParameters(reason: "the id is not that of a switching key")
+        }
+        guard source.context.degree == context.degree else { throw HEError.parameterMismatch }
+        let ctx = try derivationContext(.switching, id, context).encoded(skTag: secret.tag, source: source.tag)
+        return try keySwitchingKey(id, secret, objectContext: ctx) { modulus, _, target in
+            source.expand(modulus, into: target)
+        }
+    }
+
+    private borrowing func derivationContext(
+        _ kind: DerivationContext.Kind, _ id: EvaluationKeyID, _ context: EncryptionContext
+    ) -> DerivationContext {
+        DerivationContext(
+            kind: kind, generation: id.generation, galois: id.galois, level: id.level,
+            digits: context.parameters.digitCount(level: id.level), parameterDigest: context.parameterDigest)
+    }
+
+    /// b_j = -(a_j s + e_j) + P g_j target. `target` writes the target's row from s's.
+    private borrowing func keySwitchingKey(
+        _ id: EvaluationKeyID, _ secret: borrowing SecretKey, objectContext: borrowing SecretBytes,
+        target writeTarget: (NTTModulus, UnsafePointer<UInt64>, UnsafeMutablePointer<UInt64>) -> Void
+    ) throws -> EvaluationKey {
+        let context = secret.context
+        let rho = try derive("HKMS1/public", objectContext).withUnsafeBytes { Array($0) }
+        let digits = context.parameters.digitCount(level: id.level)
+        let b = try maskedRows(
+            basis: context.keyBasis(level: id.level), digits: digits, objectContext: objectContext, rho: rho,
+            rowLabel: { EvaluationKey.rowLabel($0, level: id.level, context: context) }
+        ) { modulus, words in
+            secret.expand(modulus, into: words)
+        } target: { row, modulus, s, scratch, add in
+            // g_j is 1 modulo the primes of digit j and 0 modulo the other q; P is 0 modulo each p: every row
+            // below the level takes P * target in exactly one digit.
+            guard row < id.level else { return }
+            writeTarget(modulus, s, scratch)
+            let special = context.parameters.p.reduce(UInt64(1)) { modulus.multiply($0, $1 % modulus.value) }
+            add(row / context.parameters.alpha, special)
+        }
+        return try EvaluationKey(context: context, id: id, rho: rho, b: b)
+    }
+
+    /// The rows -(a_j s + e_j) of each digit, plus what `target` adds.
+    ///
+    /// Rows are the outer loop, so that each row of s is expanded once. Everything that depends on s or e
+    /// lives in locked memory until it is masked.
+    private borrowing func maskedRows(
+        basis: RNSBasis, digits: Int, objectContext: borrowing SecretBytes, rho: [UInt8],
+        rowLabel: (Int) -> UInt32, secretRow: (NTTModulus, UnsafeMutablePointer<UInt64>) -> Void,
+        target: (
+            _ row: Int, NTTModulus, _ s: UnsafePointer<UInt64>, _ scratch: UnsafeMutablePointer<UInt64>,
+            _ add: (_ digit: Int, _ factor: UInt64) -> Void
+        ) -> Void
+    ) throws -> [RNSPolynomial] {
+        let degree = basis.degree
+        let errorKey = try derive("HKMS1/error", objectContext)
+        var errors = try SecretBytes(count: degree * digits)
+        for digit in 0..<digits {
+            let noise = try Samplers.noise(degree: degree, key: errorKey, x: UInt32(digit), y: 0)
+            errors.withUnsafeMutableBytes { out in
+                noise.withUnsafeBytes {
+                    UnsafeMutableRawBufferPointer(rebasing: out[digit * degree..<(digit + 1) * degree]).copyMemory(from: $0)
+                }
+            }
+        }
+        var sRow = try SecretBytes(count: degree * 8)
+        var scratch = try SecretBytes(count: degree * 8)
+        var result = (0..<digits).map { _ in RNSPolynomial(uninitialized: basis, form: .evaluation) }
+        for (row, modulus) in basis.moduli.enumerated() {
+            sRow.withUnsafeMutableWords { secretRow(modulus, $0) }
+            for digit in 0..<digits {
+                try result[digit].withMutableRow(row) { out in
+                    try Samplers.uniformRow(
+                        out, modulus: modulus, publicSeed: rho, digit: UInt32(digit), row: rowLabel(row))
+                    sRow.withUnsafeWords { modulus.multiply(out, out, $0) }
+                    scratch.withUnsafeMutableWords { words in
+                        errors.withUnsafeBytes { modulus.expandSmall(words, $0.signedBytes + digit * degree) }
+                        modulus.transform(words)
+                        modulus.add(out, out, words)
+                    }
+                    modulus.negate(out, out)
+                }
+            }
+            sRow.withUnsafeWords { s in
+                scratch.withUnsafeMutableWords { words in
+                    target(row, modulus, s, words) { digit, factor in
+                        result[digit].withMutableRow(row) { modulus.multiplyAdd($0, words, scalar: factor) }
+                    }
+                }
+            }
+        }
+        return result
+    }
+}

@@ -1,0 +1,69 @@
+import FoundationEssentials
+
+/// One value of a record: a number, or null for a missing one.
+public typealias RecordBody = [String: Double?]
+
+/// `POST /v1/keysets/{id}/encrypt`: vectors, or records of a model.
+public struct EncryptRequest: Codable, Sendable, Hashable {
+    public struct Vector: Codable, Sendable, Hashable {
+        public var real: [Double]
+        /// As many as `real`, or absent.
+        public var imaginary: [Double]?
+
+        public init(real: [Double], imaginary: [Double]? = nil) {
+            self.real = real
+            self.imaginary = imaginary
+        }
+    }
+    /// One ciphertext each.
+    public var vectors: [Vector]?
+    /// log2 of the scale; the key set decides by default.
+    public var scaleBits: Int?
+    /// The key set decides by default.
+    public var level: Int?
+    /// With records: the model whose input description encodes them.
+    public var model: String?
+    /// As many ciphertexts as the model's packing needs.
+    public var records: [RecordBody]?
+
+    public init(vectors: [Vector], scaleBits: Int? = nil, level: Int? = nil) {
+        self.vectors = vectors
+        self.scaleBits = scaleBits
+        self.level = level
+    }
+
+    public init(model: String, records: [RecordBody]) {
+        self.model = model
+        self.records = records
+    }
+}
+
+/// Answer of encrypt where JSON is asked for; otherwise it is a bundle of the ciphertexts.
+public struct EncryptResponse: Codable, Sendable, Hashable {
+    public struct Item: Codable, Sendable, Hashable {
+        /// SHA-256 in lower-case hex.
+        public var digest: String
+        /// Base64.
+        public var ciphertext: String
+
+        public init(digest: String, ciphertext: String) {
+            self.digest = digest
+            self.ciphertext = ciphertext
+        }
+    }
+    public var ciphertexts: [Item]
+    public init(ciphertexts: [Item]) { self.ciphertexts = ciphertexts }
+}
+
+/// Answer of `POST /v1/keysets/{id}/decrypt?count=N&complex=true`, whose body is a bundle of ciphertexts.
+public struct DecryptResponse: Codable, Sendable, Hashable {
+    /// `raw`: do not show these to others. See docs/threat-model.md.
+    public var release: String
+    /// One a ciphertext; imaginary parts only where asked for.
+    public var vectors: [EncryptRequest.Vector]
+
+    public init(release: String, vectors: [EncryptRequest.Vector]) {
+        self.release = release
+        self.vectors = vectors
+    }
+}

@@ -1,0 +1,211 @@
+import FoundationEssentials
+
+// Bodies of the gateway's API, docs/api.md. Names are those of the JSON.
+
+/// Encryption parameters as they travel.
+public struct ParametersBody: Codable, Sendable, Hashable {
+    /// `ckks`
+    public var scheme: String
+    public var logN: Int
+    public var q: [UInt64]
+    public var p: [UInt64]
+    public var alpha: Int
+    public var t: UInt64?
+
+    public init(scheme: String, logN: Int, q: [UInt64], p: [UInt64], alpha: Int, t: UInt64? = nil) {
+        self.scheme = scheme
+        self.logN = logN
+        self.q = q
+        self.p = p
+        self.alpha = alpha
+        self.t = t
+    }
+}
+
+/// `POST /v1/keysets`: exactly one of model, preset and parameters.
+public struct RegisterRequest: Codable, Sendable, Hashable {
+    /// The client's own id of this request; repeating it gives the same key set.
+    public var requestId: String
+    /// `direct` or `envelope`.
+    public var mode: String
+    /// The model whose circuit decides parameters and evaluation keys.
+    public var model: String?
+    /// A named preset, see docs/parameters.md.
+    public var preset: String?
+    public var parameters: ParametersBody?
+    /// With preset or parameters: make a relinearization key (true by default).
+    public var relinearization: Bool?
+    /// With preset or parameters: rotations by slots, positive to the left.
+    public var rotations: [Int]?
+    public var conjugation: Bool?
+    /// One of the caller's groups, to own the key set instead of the caller.
+    public var group: String?
+    /// Decryption of any ciphertext; only where the configuration grants it.
+    public var decryptAny: Bool?
+    public var decryptionBudget: Int?
+
+    public init(requestId: String, mode: String, model: String? = nil, preset: String? = nil) {
+        self.requestId = requestId
+        self.mode = mode
+        self.model = model
+        self.preset = preset
+    }
+}
+
+/// A key set as it is told to its owner. Nothing secret.
+public struct KeySetInfo: Codable, Sendable, Hashable {
+    public struct Owner: Codable, Sendable, Hashable {
+        public var kind: String
+        public var issuer: String
+        public var subject: String
+
+        public init(kind: String, issuer: String, subject: String) {
+            self.kind = kind
+            self.issuer = issuer
+            self.subject = subject
+        }
+    }
+    public struct KMS: Codable, Sendable, Hashable {
+        public var provider: String
+        public var key: String
+        public var keyVersion: Int?
+
+        public init(provider: String, key: String, keyVersion: Int?) {
+            self.provider = provider
+            self.key = key
+            self.keyVersion = keyVersion
+        }
+    }
+    public struct Counters: Codable, Sendable, Hashable {
+        public var encryptions: Int
+        public var decryptions: Int
+        /// Absent where there is no limit.
+        public var decryptionsLeft: Int?
+        public var failures: Int
+
+        public init(encryptions: Int, decryptions: Int, decryptionsLeft: Int?, failures: Int) {
+            self.encryptions = encryptions
+            self.decryptions = decryptions
+            self.decryptionsLeft = decryptionsLeft
+            self.failures = failures
+        }
+    }
+    public struct Object: Codable, Sendable, Hashable {
+        /// `public-key`, `relinearization`, `galois-3`.
+        public var name: String
+        /// Galois element, 0 where the object is no Galois key.
+        public var galois: UInt32
+        public var level: Int
+        public var bytes: Int
+        /// SHA-256 in lower-case hex.
+        public var digest: String
+
+        public init(name: String, galois: UInt32, level: Int, bytes: Int, digest: String) {
+            self.name = name
+            self.galois = galois
+            self.level = level
+            self.bytes = bytes
+            self.digest = digest
+        }
+    }
+    public struct Sizes: Codable, Sendable, Hashable {
+        public var publicKey: Int
+        public var evaluationKeys: Int
+        /// Sealed seed, and sealed data key in envelope mode.
+        public var sealedSeed: Int
+
+        public init(publicKey: Int, evaluationKeys: Int, sealedSeed: Int) {
+            self.publicKey = publicKey
+            self.evaluationKeys = evaluationKeys
+            self.sealedSeed = sealedSeed
+        }
+    }
+
+    public var id: String
+    public var state: String
+    public var mode: String
+    public var tenant: String
+    public var owner: Owner
+    public var created: Date
+    public var activated: Date?
+    public var destroyed: Date?
+    public var kms: KMS
+    public var suite: Int
+    public var generation: UInt32
+    public var parameters: ParametersBody
+    public var parameterDigest: String
+    public var manifestVersion: Int
+    public var manifestDigest: String
+    /// The model that the keys were made for.
+    public var model: String?
+    /// `raw` or `flooded`.
+    public var release: String
+    public var decryptAny: Bool
+    public var exposed: Bool
+    public var tainted: Bool
+    public var counters: Counters
+    public var objects: [Object]
+    public var bytes: Sizes
+
+    public init(
+        id: String, state: String, mode: String, tenant: String, owner: Owner, created: Date, activated: Date?,
+        destroyed: Date?, kms: KMS, suite: Int, generation: UInt32, parameters: ParametersBody,
+        parameterDigest: String, manifestVersion: Int, manifestDigest: String, model: String?, release: String,
+        decryptAny: Bool, exposed: Bool, tainted: Bool, counters: Counters, objects: [Object], bytes: Sizes
+    ) {
+        self.id = id
+        self.state = state
+        self.mode = mode
+        self.tenant = tenant
+        self.owner = owner
+        self.created = created
+        self.activated = activated
+        self.destroyed = destroyed
+        self.kms = kms
+        self.suite = suite
+        self.generation = generation
+        self.parameters = parameters
+        self.parameterDigest = parameterDigest
+        self.manifestVersion = manifestVersion
+        self.manifestDigest = manifestDigest
+        self.model = model
+        self.release = release
+        self.decryptAny = decryptAny
+        self.exposed = exposed
+        self.tainted = tainted
+        self.counters = counters
+        self.objects = objects
+        self.bytes = bytes
+    }
+}
+
+/// `GET /v1/keysets`
+public struct KeySetList: Codable, Sendable, Hashable {
+    public var keySets: [KeySetInfo]
+    public init(keySets: [KeySetInfo]) { self.keySets = keySets }
+}
+
+/// `GET /v1/keysets/{id}/evaluation-keys`
+public struct EvaluationKeyList: Codable, Sendable, Hashable {
+    public var evaluationKeys: [KeySetInfo.Object]
+    public init(evaluationKeys: [KeySetInfo.Object]) { self.evaluationKeys = evaluationKeys }
+}
+
+/// `DELETE /v1/keysets/{id}`
+public struct DestroyResponse: Codable, Sendable, Hashable {
+    public var keySet: String
+    public var state: String
+    /// `tombstoned` or `shredded`.
+    public var erasure: String
+    public var date: Date
+    /// What that erasure means, in a sentence.
+    public var meaning: String
+
+    public init(keySet: String, state: String, erasure: String, date: Date, meaning: String) {
+        self.keySet = keySet
+        self.state = state
+        self.erasure = erasure
+        self.date = date
+        self.meaning = meaning
+    }
+}

@@ -1,0 +1,26 @@
+/// An authenticated caller.
+public struct Principal: Sendable, Hashable, Codable {
+    /// Who vouches for the caller: `static` for a ``StaticTokenFile``, an OIDC issuer's URL later.
+    public let issuer: String
+    /// The caller's name, unique for its issuer.
+    public let subject: String
+    /// The tenant that the caller acts in.
+    public let tenant: String
+    /// The groups that the caller belongs to, sorted, each once.
+    public let groups: [String]
+
+    public init(issuer: String, subject: String, tenant: String, groups: [String]) {
+        self.issuer = issuer
+        self.subject = subject
+        self.tenant = tenant
+        self.groups = Set(groups).sorted()
+    }
+}
+
+/// Tells who sends a bearer token (RFC 6750). The seam behind which identity providers stand.
+public protocol Authenticator: Sendable {
+    /// - Parameter token: what follows `Bearer ` in the Authorization field; any text.
+    /// - Returns: the caller, or nil where the token is nobody's.
+    /// - Throws: only where the answer cannot be found out now, never for a bad token.
+    func authenticate(bearer token: String) async throws -> Principal?
+}

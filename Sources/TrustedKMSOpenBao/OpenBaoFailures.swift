@@ -1,0 +1,66 @@
+import KeyManagement
+
+/// What an answer other than success means.
+///
+/// Texts of the server are compared and never shown: a proxy's error page may repeat the request, and
+/// with it a seed.
+extension OpenBaoKMS {
+    static func malformed(_ operation: String) -> KMSError {
+        .invalidResponse(reason: "the answer to \(operation) is not what Transit promises")
+    }
+
+    static func failure(
+        _ answer: borrowing OpenBaoAnswer, _ operation: String, _ key: KMSKeyName?, mount: String
+    ) -> KMSError {
+        switch answer.status {
+        case 400: return badRequest(answer.body, operation, key)
+        case 403:
+            return .denied(
+                reason: "OpenBao refused to \(operation)\(key.map { " \($0)" } ?? ""): "
+                    + "the token is not valid any more, or its policy does not allow this")
+        case 404:
+            if answer.body.contains("no handler for route") {
+                return .invalidResponse(
+                    reason: "nothing is mounted at '\(mount)'; run: bao secrets enable -path=\(mount) transit")
+            }
+            if answer.body.contains("namespace not found") {
+                return .invalidResponse(reason: "OpenBao has no such namespace; see: bao namespace list")
+            }
+            if let key { return .keyNotFound(key) }
+        case 429: return .throttled(retryAfterSeconds: answer.retryAfterSeconds)
+        case 300..<400:
+            return .unavailable(reason: "OpenBao answered a redirect, which is not followed; name the active server")
+        // 412: this server lags behind the one that took the last write. 472, 473: a standby that does not forward.
+        case 412, 472, 473, 500...:
+            return .unavailable(
+                reason: "OpenBao answered \(answer.status) to \(operation)"
+                    + (answer.body.contains("is sealed") ? ": it is sealed" : ""))
+        default: break
+        }
+        return .invalidResponse(reason: "OpenBao answered \(answer.status) to \(operation)")
+    }
+
+    private static func badRequest(
+        _ body: borrowing SecretBuffer, _ operation: String, _ key: KMSKeyName?
+    ) -> KMSError {
+        var isMissing = false
+        for text in ["key not found", "no existing key named", "could not delete key; not found"] {
+            isMissing = isMissing || body.contains(text)
+        }
+        if let key, isMissing { return .keyNotFound(key) }
+        if let key, body.contains("disallowed by policy (too old)") {
+            return .keyUnusable(key, reason: "the blob's version is below the key's minimum")
+        }
+        if let key, body.contains("cannot set min decryption version") {
+            return .keyUnusable(key, reason: "it has no such version")
+        }
+        if let key, body.contains("deletion is not allowed") {
+            return .keyUnusable(key, reason: "OpenBao does not let it be deleted")
+        }
+        if let key, body.contains("soft-deleted") {
+            return .keyUnusable(key, reason: "it is soft-deleted; an administrator can restore it")
+        }
+        if body.contains("message authentication failed") || body.contains("invalid ciphertext") { return .cannotOpen }
+        return .invalidResponse(reason: "OpenBao did not understand the request to \(operation)")
+    }
+}

@@ -1,0 +1,169 @@
+import AsyncHTTPClient
+import KeyManagement
+import NIOCore
+import NIOHTTP1
+import NIOPosix
+import NIOSSL
+import SecretMemory
+
+#if canImport(Glibc)
+    import Glibc
+#elseif canImport(Musl)
+    import Musl
+#else
+    import Darwin
+#endif
+
+/// One answer of the server.
+struct OpenBaoAnswer: ~Copyable, Sendable {
+    let status: Int
+    let retryAfterSeconds: Int?
+    let body: SecretBuffer
+}
+
+/// A JSON object of strings that need no escapes, built in one allocation that ``wipe()`` zeroes.
+struct OpenBaoRequestBody: Sendable {
+    private(set) var buffer: ByteBuffer
+
+    /// - Parameter capacity: at least the number of bytes that are going to be written.
+    init(capacity: Int) { buffer = ByteBufferAllocator().buffer(capacity: capacity) }
+
+    static let empty = {
+        var body = OpenBaoRequestBody(capacity: 2)
+        body.buffer.writeString("{}")
+        return body
+    }()
+
+    /// Room for one member's quotes, colon and comma.
+    static let memberOverhead = 8
+
+    /// - Parameter write: writes the value, which is base64, a name or a checked token.
+    mutating func addString(_ name: StaticString, _ write: (inout ByteBuffer) -> Void) {
+        addName(name)
+        buffer.writeInteger(UInt8(ascii: "\""))
+        write(&buffer)
+        buffer.writeInteger(UInt8(ascii: "\""))
+    }
+
+    /// - Parameter literal: a number or a boolean.
+    mutating func add(_ name: StaticString, literal: String) {
+        addName(name)
+        buffer.writeString(literal)
+    }
+
+    private mutating func addName(_ name: StaticString) {
+        buffer.writeString(buffer.readableBytes == 0 ? "{\"" : ",\"")
+        buffer.writeStaticString(name)
+        buffer.writeString("\":")
+    }
+
+    mutating func close() { buffer.writeString("}") }
+
+    func wipe() { buffer.wipeReadableBytes() }
+}
+
+/// HTTP to one server: bounded answers in locked memory, and failures as ``KMSError``.
+struct OpenBaoTransport: Sendable {
+    /// No answer that the adapter asks for is larger.
+    static let maximumAnswerBytes = 64 * 1024
+
+    private let client: HTTPClient
+    private let origin: String
+    private let namespace: String?
+    private let timeout: TimeAmount
+
+    init(_ configuration: OpenBaoConfiguration) throws(OpenBaoConfigurationError) {
+        let (seconds, attoseconds) = configuration.requestTimeout.components
+        timeout = .seconds(seconds) + .nanoseconds(attoseconds / 1_000_000_000)
+        var http = HTTPClient.Configuration()
+        if configuration.usesTLS {
+            var tls = TLSConfiguration.makeClientConfiguration()
+            tls.minimumTLSVersion = .tlsv13
+            if let path = configuration.caCertificateFile {
+                guard let certificates = try? NIOSSLCertificate.fromPEMFile(path) else {
+                    throw .caCertificate(path: path, reason: "cannot be read as PEM certificates")
+                }
+                guard !certificates.isEmpty else { throw .caCertificate(path: path, reason: "it holds none") }
+                tls.trustRoots = .certificates(certificates)
+            }
+            http.tlsConfiguration = tls
+        }
+        // A redirect would carry the token to a host that the configuration does not name.
+        http.redirectConfiguration = .disallow
+        http.httpVersion = .http1Only
+        http.timeout = .init(connect: min(timeout, .seconds(5)), read: timeout, write: timeout)
+        http.connectionPool.retryConnectionEstablishment = false
+        client = HTTPClient(eventLoopGroup: HTTPClient.defaultEventLoopGroup, configuration: http)
+        origin = configuration.address
+        namespace = configuration.namespace
+    }
+
+    func shutdown() async { try? await client.shutdown() }
+
+    /// - Parameters:
+    ///   - path: behind `/v1/`, safe without escaping.
+    ///   - inNamespace: false for the few paths that only the root namespace has.
+    func send(
+        _ method: HTTPMethod, _ path: String, body: OpenBaoRequestBody? = nil, token: OpenBaoToken? = nil,
+        inNamespace: Bool = true
+    ) async throws(KMSError) -> OpenBaoAnswer {
+        var request = HTTPClientRequest(url: "\(origin)/v1/\(path)")
+        request.method = method
+        // Refuses requests that a web page made a browser send; servers that lack the check ignore it.
+        request.headers.add(name: "X-Vault-Request", value: "true")
+        if let token { request.headers.add(name: "X-Vault-Token", value: token.headerValue) }
+        if inNamespace, let namespace { request.headers.add(name: "X-Vault-Namespace", value: namespace) }
+        if let body {
+            request.headers.add(name: "Content-Type", value: "application/json")
+            request.body = .bytes(body.buffer)
+        }
+        do {
+            let deadline = NIODeadline.now() + timeout
+            let response = try await client.execute(request, deadline: deadline)
+            let body = try await collect(response.body, deadline: deadline)
+            return OpenBaoAnswer(
+                status: Int(response.status.code),
+                retryAfterSeconds: response.headers.first(name: "Retry-After").flatMap { Int($0) },
+                body: body)
+        } catch let error as KMSError {
+            throw error
+        } catch let error as SecretMemoryError {
+            throw .memory(error)
+        } catch {
+            throw .unavailable(reason: "\(origin): \(Self.describe(error))")
+        }
+    }
+
+    private func collect(
+        _ body: HTTPClientResponse.Body, deadline: NIODeadline
+    ) async throws -> SecretBuffer {
+        var collected = try SecretBuffer()
+        for try await chunk in body {
+            defer { chunk.wipeReadableBytes() }
+            // The client's own deadline ends with the response's head.
+            guard NIODeadline.now() < deadline else { throw HTTPClientError.deadlineExceeded }
+            let fits = try chunk.withUnsafeReadableBytes {
+                try collected.append($0, limit: Self.maximumAnswerBytes)
+            }
+            guard fits else {
+                throw KMSError.invalidResponse(
+                    reason: "\(origin): the answer is larger than \(Self.maximumAnswerBytes) bytes")
+            }
+        }
+        return collected
+    }
+
+    /// Only texts of our own: some descriptions of these errors repeat header values, which hold the token.
+    private static func describe(_ error: any Error) -> String {
+        switch error {
+        case let error as HTTPClientError: error.shortDescription
+        case is NIOConnectionError: "cannot connect"
+        case is NIOSSLError, is NIOSSLExtraError, is BoringSSLError:
+            "the TLS handshake failed; the server must speak TLS 1.3 with a certificate for this host "
+                + "of an authority that caCertificateFile or the system knows"
+        case let error as IOError: "I/O error: \(String(cString: strerror(error.errnoCode)))"
+        case is CancellationError: "cancelled"
+        default: "failed (\(type(of: error)))"
+        }
+    }
+}

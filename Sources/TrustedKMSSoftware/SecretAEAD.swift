@@ -1,0 +1,35 @@
+import Crypto
+import FoundationEssentials
+import SecretMemory
+
+/// AES-256-GCM from ``SecretBytes`` to ``SecretBytes``, leaving no copy that can be reached to wipe.
+///
+/// A box is nonce (12 bytes) || ciphertext || tag (16 bytes).
+enum SecretAEAD {
+    static let overhead = 12 + 16
+
+    /// Seals under a fresh random nonce.
+    /// - Returns: nil only where the library fails.
+    static func seal(
+        _ plaintext: UnsafeRawBufferPointer, key: UnsafeRawBufferPointer, associatedData: [UInt8]
+    ) -> [UInt8]? {
+        let box = try? AES.GCM.seal(plaintext, using: SymmetricKey(data: key), authenticating: associatedData)
+        return box?.combined.map { Array($0) }
+    }
+
+    /// - Returns: nil where the box is not authentic.
+    static func open(
+        _ box: some DataProtocol, key: UnsafeRawBufferPointer, associatedData: [UInt8]
+    ) throws(SecretMemoryError) -> SecretBytes? {
+        guard let sealed = try? AES.GCM.SealedBox(combined: box),
+            let opened = try? AES.GCM.open(sealed, using: SymmetricKey(data: key), authenticating: associatedData)
+        else { return nil }
+        // `opened` is ours alone; what it leaves behind when freed would be all but its first 16 bytes.
+        defer { opened.withUnsafeBytes { SecretMemory.wipe(uniquelyOwned: $0) } }
+        var secret = try SecretBytes(count: opened.count)
+        secret.withUnsafeMutableBytes { target in
+            opened.withUnsafeBytes { target.copyMemory(from: $0) }
+        }
+        return secret
+    }
+}

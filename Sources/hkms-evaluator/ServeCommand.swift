@@ -1,0 +1,41 @@
+import ArgumentParser
+import EvaluationUnit
+import Logging
+import SecretMemory
+import ServiceLifecycle
+
+struct ServeCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "serve",
+        abstract: "Run the evaluation unit until SIGTERM or SIGINT.",
+        discussion: """
+            Writes one line to standard error when it is ready:
+              hkms-evaluator listening on http://127.0.0.1:8081
+            On SIGTERM it finishes the requests in flight.
+
+            EXAMPLE
+              hkms-evaluator serve --config unit.yaml
+            """)
+
+    @Option(name: .long, help: ArgumentHelp("Configuration file.", valueName: "file"))
+    var config: String
+
+    func run() async throws {
+        SecretMemory.forbidCoreDumps()
+        LoggingSystem.bootstrap(StreamLogHandler.standardError)
+        let logger = Logger(label: "hkms-evaluator")
+        let configuration = try UnitConfiguration.load(config)
+        let unit = try EvaluationUnit(configuration: configuration, logger: logger)
+        let application = unit.application { port in
+            Terminal.error("hkms-evaluator listening on \(configuration.listen.url(boundPort: port))")
+        }
+        do {
+            try await ServiceGroup(
+                configuration: .init(
+                    services: [application], gracefulShutdownSignals: [.sigterm, .sigint], logger: logger)
+            ).run()
+        } catch {
+            throw Terminal.failure("cannot listen on \(configuration.listen.url(boundPort: nil)): \(error)")
+        }
+    }
+}

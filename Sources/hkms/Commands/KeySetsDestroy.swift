@@ -1,0 +1,51 @@
+import ArgumentParser
+import HKMSClient
+import ServiceKit
+
+extension KeySets {
+    /// `hkms keysets destroy`
+    struct Destroy: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Destroy a key set, for good.",
+            discussion: """
+                What was encrypted under the key set can never be decrypted again. The answer says how far the \
+                destruction goes. Asks before it does so; in scripts give --yes.
+
+                  hkms keysets destroy ID
+                """)
+
+        @Argument(help: "Id of the key set.")
+        var keySet: String
+        @Flag(help: "Do not ask.")
+        var yes = false
+        @OptionGroup var options: GatewayOptions
+
+        func run() async throws {
+            guard yes || confirmed() else {
+                throw CommandFailure(
+                    title: "Nothing destroyed", detail: "the destruction was not confirmed",
+                    fix: "Answer yes, or give --yes where nobody can be asked.", code: .validationFailure)
+            }
+            try await options.withClient { client in
+                let response = try await withSpinner("destroying") { try await client.destroy(keySet: keySet) }
+                if options.json { return try JSONOutput(response).write() }
+                var table = Table()
+                table.add(["key set", response.body.keySet])
+                table.add(["state", response.body.state])
+                table.add(["erasure", response.body.erasure])
+                table.add(["date", Format.date(response.body.date)])
+                try Terminal.write(table.text + Terminal.printable(response.body.meaning) + "\n")
+            }
+        }
+
+        private func confirmed() -> Bool {
+            guard Terminal.inputIsTerminal, Terminal.errorIsTerminal else { return false }
+            Terminal.tell(
+                """
+                Destroy key set \(Terminal.printable(keySet))? What was encrypted under it is lost.
+                Type yes to go on: 
+                """)
+            return readLine(strippingNewline: true) == "yes"
+        }
+    }
+}

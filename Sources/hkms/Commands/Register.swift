@@ -1,0 +1,111 @@
+import ArgumentParser
+import Foundation
+import HKMSClient
+import ServiceKit
+
+/// `hkms register`
+struct Register: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Make a key set.",
+        discussion: """
+            The gateway draws a seed, has your KMS seal it (direct), or seals it under a data key of your KMS \
+            (envelope), and derives secret, public and evaluation keys from it. A model decides parameters and \
+            evaluation keys; with a preset or parameters you name the rotations.
+
+              hkms register --model heart-disease
+              hkms register --preset ckks-14 --rotations 1,2,-4 --mode envelope
+
+            If it is interrupted, repeat it with the request id that it told: you get the same key set.
+            """)
+
+    /// How the seed is sealed.
+    enum Mode: String, ExpressibleByArgument, CaseIterable {
+        case direct, envelope
+    }
+
+    @Option(help: ArgumentHelp("Make the keys that this model needs.", valueName: "name"))
+    var model: String?
+    @Option(help: ArgumentHelp("Named parameters, see docs/parameters.md.", valueName: "name"))
+    var preset: String?
+    @Option(
+        help: ArgumentHelp("Parameters of your own: a JSON file with scheme, logN, q, p, alpha.", valueName: "file"))
+    var parameters: String?
+    @Option(help: "How the seed is sealed.")
+    var mode = Mode.direct
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp("Rotations by slots, positive to the left: 1,2,-4", valueName: "list"))
+    var rotations: Rotations?
+    @Flag(help: "Make the key of complex conjugation.")
+    var conjugation = false
+    @Option(help: ArgumentHelp("One of your groups, to own the key set instead of you.", valueName: "name"))
+    var group: String?
+    @Option(help: ArgumentHelp("Id of this request; a fresh UUID by default.", valueName: "id"))
+    var requestId: String?
+    @Option(help: ArgumentHelp("How many decryptions the key set allows.", valueName: "n"))
+    var decryptionBudget: Int?
+    @Flag(
+        help: "Allow decryption of any ciphertext, which gives the secret key away; needs a grant.")
+    var decryptAny = false
+    @OptionGroup var options: GatewayOptions
+
+    func validate() throws {
+        guard [model, preset, parameters].count(where: { $0 != nil }) == 1 else {
+            throw ValidationError("Give exactly one of --model, --preset and --parameters.")
+        }
+        guard model == nil || (rotations == nil && !conjugation) else {
+            throw ValidationError("The model decides rotations and conjugation; leave out --rotations, --conjugation.")
+        }
+        if let decryptionBudget, decryptionBudget < 1 {
+            throw ValidationError("--decryption-budget is 1 or more.")
+        }
+    }
+
+    func run() async throws {
+        let request = try request()
+        try await options.withClient { client in
+            Terminal.tell("hkms: request id \(Terminal.printable(request.requestId))\n")
+            let response = try await withSpinner("making the keys") { try await client.register(request) }
+            if options.json { return try JSONOutput(response).write() }
+            try Terminal.write(KeySetReport.text(response.body, timings: response.timings))
+            if response.status == 200 {
+                Terminal.tell("hkms: an earlier request of this id made the key set\n")
+            }
+        }
+    }
+
+    private func request() throws -> RegisterRequest {
+        var request = RegisterRequest(
+            requestId: requestId ?? UUID().uuidString.lowercased(), mode: mode.rawValue, model: model, preset: preset)
+        if let parameters { request.parameters = try Self.readParameters(parameters) }
+        request.rotations = rotations?.steps
+        if conjugation { request.conjugation = true }
+        request.group = group
+        request.decryptionBudget = decryptionBudget
+        if decryptAny { request.decryptAny = true }
+        return request
+    }
+
+    private static func readParameters(_ path: String) throws -> ParametersBody {
+        let bytes = try InputFile.read(path, maximumBytes: 64 << 10)
+        guard let parameters = try? APIJSON.decode(ParametersBody.self, from: bytes) else {
+            throw CommandFailure(
+                title: "Parameters not usable", detail: "\(path) is no JSON object of parameters",
+                fix: "Give scheme, logN, q, p and alpha, as hkms keysets show --json has them under parameters.",
+                code: CommandFailure.inputData)
+        }
+        return parameters
+    }
+}
+
+/// Rotation steps, as `1,2,-4`.
+struct Rotations: ExpressibleByArgument {
+    let steps: [Int]
+
+    init?(argument: String) {
+        let parts = argument.split(separator: ",", omittingEmptySubsequences: false)
+        let steps = parts.compactMap { Int($0) }
+        guard steps.count == parts.count, !steps.contains(0) else { return nil }
+        self.steps = steps
+    }
+}

@@ -1,0 +1,242 @@
+import ArgumentParser
+import Attestation
+import Foundation
+import KeyManagement
+import SecretMemory
+import ServiceKit
+import TrustedKMSOpenBao
+import TrustedKMSSoftware
+
+struct Init: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Make a working configuration, keys and tokens for a gateway and an evaluation unit.",
+        discussion: """
+            For a trial on one machine, with the embedded software KMS:
+
+              hkms init ./hkms-dev --dev --model models/heart-disease.json
+
+            With OpenBao or Vault Transit as the trusted KMS:
+
+              hkms init ./hkms --kms openbao --openbao-address https://bao.example:8200 \\
+                  --openbao-ca ca.pem --openbao-token-file token
+
+            Writes hkms.yaml (gateway), evaluator.yaml (evaluation unit), tokens.yaml with one token in \
+            developer.token, and the keys that both pin. The gateway's own keys are sealed by the KMS. In production \
+            the evaluation unit's folder moves to the model owner's machine.
+            """)
+
+    @Argument(help: "The folder to make.") var directory: String
+    @Flag(name: .long, help: "For development: memory need not be locked, and the keystore's passphrase lies beside it.")
+    var dev = false
+    @Option(name: .long, help: "software or openbao.") var kms = "software"
+    @Option(name: .long, help: "Name of the KMS key that seals seeds; it is made where it is missing.")
+    var key = "hkms-seeds"
+    @Option(name: .long, help: "Name of the installation, in every sealing context.") var installation = "hkms"
+    @Option(name: .long, help: "A model file for the evaluation unit; may be repeated.") var model: [String] = []
+    @Option(name: .long, help: "Port of the gateway; 0 for any.") var gatewayPort = 8080
+    @Option(name: .long, help: "Port of the evaluation unit; not 0, because the gateway's configuration names it.")
+    var unitPort = 8081
+    @Option(name: .long, help: "File with the keystore's passphrase (or set HKMS_KEYSTORE_PASSPHRASE).")
+    var passphraseFile: String?
+    @Option(name: .long, help: "URL of OpenBao or Vault.") var openbaoAddress: String?
+    @Option(name: .long, help: "Mount of the Transit engine.") var openbaoMount = "transit"
+    @Option(name: .long, help: "File with a token that may use and make the key.") var openbaoTokenFile: String?
+    @Option(name: .long, help: "CA certificate of the server, PEM.") var openbaoCa: String?
+
+    private var root: URL { URL(fileURLWithPath: directory) }
+
+    func validate() throws {
+        guard ["software", "openbao"].contains(kms) else { throw ValidationError("--kms is software or openbao") }
+        guard KMSKeyName(key) != nil else { throw ValidationError("--key is not the name of a KMS key") }
+        if kms == "openbao", openbaoAddress == nil || openbaoTokenFile == nil {
+            throw ValidationError("--kms openbao needs --openbao-address and --openbao-token-file")
+        }
+        guard (1...65535).contains(unitPort), (0...65535).contains(gatewayPort) else {
+            throw ValidationError("ports are 1 to 65535")
+        }
+        let plain = installation.utf8.allSatisfy { ($0 >= 97 && $0 <= 122) || ($0 >= 48 && $0 <= 57) || $0 == 45 || $0 == 46 }
+        guard (1...64).contains(installation.utf8.count), plain else {
+            throw ValidationError("--installation is 1 to 64 lower-case letters, digits, hyphens and dots")
+        }
+    }
+
+    func run() async throws {
+        SecretMemory.forbidCoreDumps()
+        guard !FileManager.default.fileExists(atPath: file("hkms.yaml")) else {
+            throw ValidationError("\(directory) has an hkms.yaml already: choose another folder")
+        }
+        try FileManager.default.createDirectory(
+            at: root, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
+        let kmsYAML: String
+        let trustedKMS: any TrustedKMS
+        if kms == "software" {
+            (trustedKMS, kmsYAML) = try makeSoftwareKMS()
+        } else {
+            (trustedKMS, kmsYAML) = try connectOpenBao()
+        }
+        guard let keyName = KMSKeyName(key) else { throw ValidationError("--key is not the name of a KMS key") }
+        let manifestKey: VerificationKey
+        let requestKey: VerificationKey
+        do {
+            try await trustedKMS.createKey(keyName)
+            let (keys, sealed) = try await InstallationKeys.create(
+                installation: installation, tenant: "default", kms: trustedKMS, key: keyName)
+            try Data(sealed).write(to: root.appendingPathComponent("installation.sealed"), options: .atomic)
+            manifestKey = keys.manifestKey.verificationKey
+            requestKey = keys.requestKey.verificationKey
+        } catch let error as KMSError {
+            await close(trustedKMS)
+            throw ValidationFailure(.kms(error))
+        } catch let error as KeyManagementError {
+            await close(trustedKMS)
+            throw ValidationFailure(error)
+        }
+        await close(trustedKMS)
+
+        let unitSeed = try SecretBytes(randomCount: 32)
+        let unitHex = try unitSeed.encodingHex()
+        let unitKey = try SigningKey(seed: unitSeed).verificationKey
+        try SecretFile.create(file("unit-signing.key"), unitHex)
+        let token = StaticTokenFile.generateToken()
+        try write("developer.token", token + "\n", mode: 0o600)
+        try write("tokens.yaml", tokensYAML(token), mode: 0o600)
+        try write("evaluator.yaml", evaluatorYAML(manifestKey: manifestKey, requestKey: requestKey), mode: 0o644)
+        // Last: a folder with hkms.yaml is complete.
+        try write("hkms.yaml", gatewayYAML(kms: kmsYAML, unitKey: unitKey), mode: 0o644)
+        print("Made \(directory). Next:")
+        print("  hkms-evaluator serve --config \(directory)/evaluator.yaml &")
+        print("  hkms serve --config \(directory)/hkms.yaml &")
+        print("  export HKMS_GATEWAY=http://127.0.0.1:\(gatewayPort) HKMS_TOKEN_FILE=\(directory)/developer.token")
+        print("  hkms models")
+        if dev { print("This is a DEVELOPMENT installation: its passphrase lies beside its keystore.") }
+    }
+
+    private func file(_ name: String) -> String { root.appendingPathComponent(name).path }
+
+    private func close(_ kms: any TrustedKMS) async {
+        if let kms = kms as? OpenBaoKMS { await kms.shutdown() }
+    }
+
+    private func write(_ name: String, _ text: String, mode: Int) throws {
+        let path = file(name)
+        // Made with its mode: a token is never readable by others, not for a moment.
+        guard
+            FileManager.default.createFile(
+                atPath: path, contents: Data(text.utf8), attributes: [.posixPermissions: mode])
+        else { throw ValidationError("cannot write \(path)") }
+    }
+
+    private func makeSoftwareKMS() throws -> (any TrustedKMS, String) {
+        let source: String
+        let passphrase: SecretBytes
+        if let passphraseFile {
+            passphrase = try SecretFile.read(passphraseFile)
+            source = "passphraseFile: \(URL(fileURLWithPath: passphraseFile).path)"
+        } else if dev {
+            passphrase = try SecretBytes(randomCount: 32).encodingHex()
+            try SecretFile.create(file("keystore.passphrase"), passphrase)
+            source = "passphraseFile: keystore.passphrase"
+        } else {
+            do {
+                passphrase = try Passphrase.read(file: nil, variable: "HKMS_KEYSTORE_PASSPHRASE")
+            } catch {
+                throw ValidationError(
+                    "the keystore needs a passphrase: set HKMS_KEYSTORE_PASSPHRASE or --passphrase-file, or --dev for a trial")
+            }
+            source = "passphraseEnvironment: HKMS_KEYSTORE_PASSPHRASE"
+        }
+        let kms = try SoftwareKMS.create(at: file("keystore.json"), passphrase: passphrase, developmentOnly: dev)
+        return (
+            kms,
+            """
+              software:
+                keystore: keystore.json
+                \(source)
+            """
+        )
+    }
+
+    private func connectOpenBao() throws -> (any TrustedKMS, String) {
+        let address = openbaoAddress ?? ""
+        let tokenFile = URL(fileURLWithPath: openbaoTokenFile ?? "").path
+        let authority = openbaoCa.map { URL(fileURLWithPath: $0).path }
+        let kms = try OpenBaoKMS(
+            OpenBaoConfiguration(
+                address: address, mount: openbaoMount, authentication: .tokenFile(tokenFile),
+                caCertificateFile: authority))
+        var yaml = """
+              openbao:
+                address: \(address)
+                mount: \(openbaoMount)
+                tokenFile: \(tokenFile)
+            """
+        if let authority { yaml += "\n    caCertificate: \(authority)" }
+        return (kms, yaml)
+    }
+
+    private func tokensYAML(_ token: String) -> String {
+        """
+        # Who may call the gateway. A token itself is nowhere but with its holder; here is its SHA-256.
+        tokens:
+          - subject: developer
+            tenant: default
+            groups: []
+            tokenSHA256: \(StaticTokenFile.tokenSHA256(token))
+
+        """
+    }
+
+    private func gatewayYAML(kms kmsYAML: String, unitKey: VerificationKey) -> String {
+        """
+        # The gateway: hkms serve --config hkms.yaml. docs/configuration.md describes every key.
+        # Relative paths start at this file's folder.
+        installation:
+          name: \(installation)
+          gateway: gateway-1
+          tenant: default
+          sealedKey: installation.sealed
+        development: \(dev)
+        memory:
+          lock: \(dev ? "preferred" : "required")
+        listen:
+          host: 127.0.0.1
+          port: \(gatewayPort)
+        kms:
+          provider: \(kms)
+          key: \(key)
+        \(kmsYAML)
+        storage:
+          objects: objects
+          metadata: metadata.sqlite
+        identity:
+          tokens: tokens.yaml
+        units:
+          - name: unit-1
+            url: http://127.0.0.1:\(unitPort)
+            publicKey: \(unitKey.hex)
+
+        """
+    }
+
+    private func evaluatorYAML(manifestKey: VerificationKey, requestKey: VerificationKey) -> String {
+        let models = model.map { "\"" + URL(fileURLWithPath: $0).path + "\"" }.joined(separator: ", ")
+        return """
+            # The evaluation unit: hkms-evaluator serve --config evaluator.yaml
+            unit:
+              name: unit-1
+              signingKeyFile: unit-signing.key
+            listen:
+              host: 127.0.0.1
+              port: \(unitPort)
+            memory:
+              lock: \(dev ? "preferred" : "required")
+            models: [\(models)]
+            gateways:
+              - name: gateway-1
+                requestKey: \(requestKey.hex)
+            manifestKeys:
+              - \(manifestKey.hex)
+
+            """
+    }
+}

@@ -1,0 +1,104 @@
+import ArgumentParser
+import CWipingFree
+import Foundation
+import Gateway
+import KeyManagement
+import Logging
+import SecretMemory
+import ServiceKit
+import ServiceLifecycle
+import StorageFiles
+import StorageSQLite
+
+struct Serve: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Run the gateway.",
+        discussion: """
+            Reads the configuration, opens the installation's keys with the trusted KMS, and serves the API until it \
+            gets SIGTERM or SIGINT; requests in flight are finished.
+
+              hkms init ./hkms-dev --dev
+              hkms serve --config ./hkms-dev/hkms.yaml
+
+            Exits with 78 where the configuration is wrong; each line of the message names file and line.
+            """)
+
+    @Option(name: .long, help: "The configuration file.") var config: String
+    @Option(name: .long, help: "trace, debug, info, notice, warning or error.") var logLevel = Logger.Level.info
+    @Option(name: .long, help: ArgumentHelp("Write the bound port to this file once the gateway is ready."))
+    var portFile: String?
+    @Flag(name: .long, help: "Only check the configuration.") var check = false
+
+    func run() async throws {
+        let settings: ServerConfiguration
+        do { settings = try ServerConfiguration(path: config) } catch let error as ConfigurationError {
+            try? FileHandle.standardError.write(contentsOf: Data("\(error)\n".utf8))
+            throw ExitCode(78)
+        }
+        if check {
+            try? FileHandle.standardError.write(contentsOf: Data("\(config): ok\n".utf8))
+            return
+        }
+        _ = hkms_wiping_free_is_active()
+        SecretMemory.forbidCoreDumps()
+        SecretMemory.lockPolicy = settings.gateway.lockPolicy
+        let level = logLevel
+        LoggingSystem.bootstrap { label in
+            var handler = StreamLogHandler.standardError(label: label)
+            handler.logLevel = level
+            return handler
+        }
+        let logger = Logger(label: "hkms")
+        do {
+            try await serve(settings, logger: logger)
+        } catch let error as KeyManagementError {
+            throw ValidationFailure(error)
+        }
+    }
+
+    private func serve(_ settings: ServerConfiguration, logger: Logger) async throws {
+        let configuration = settings.gateway
+        if configuration.development {
+            logger.warning("DEVELOPMENT MODE: keys are not protected as in production; do not put real data here")
+        }
+        // Fails now, by name, where memory cannot be locked, rather than at the first decryption.
+        _ = try SecretBytes(count: 1 << 20)
+        let kms = try await settings.kms.connect()
+        if kms.capabilities.developmentOnly {
+            logger.warning("DEVELOPMENT KMS: the keystore's passphrase lies beside it")
+        }
+        let sealed = try Data(contentsOf: URL(fileURLWithPath: configuration.sealedKeyFile))
+        let keys = try await InstallationKeys.open(
+            Array(sealed), installation: configuration.installation, tenant: configuration.tenant, kms: kms,
+            key: settings.kms.key)
+        let gateway = Gateway(
+            configuration: configuration, kms: kms, kmsKey: settings.kms.key, keys: keys,
+            objects: try FileObjectStore(directory: configuration.objectsDirectory),
+            metadata: try SQLiteMetadataStore(path: configuration.metadataFile),
+            authenticator: try StaticTokenFile(path: configuration.tokensFile), logger: logger)
+        let portFile = portFile
+        let listen = configuration.listen
+        let application = gateway.application { port in
+            logger.notice("hkms gateway is ready", metadata: ["url": "\(listen.url(boundPort: port))"])
+            if let portFile, let port {
+                try? Data("\(port)\n".utf8).write(to: URL(fileURLWithPath: portFile), options: .atomic)
+            }
+        }
+        let group = ServiceGroup(
+            configuration: .init(
+                services: [application], gracefulShutdownSignals: [.sigterm, .sigint], logger: logger))
+        try await group.run()
+    }
+}
+
+extension Logger.Level: @retroactive ExpressibleByArgument {}
+
+/// An error of a flow in the words of its problem.
+struct ValidationFailure: Error, CustomStringConvertible {
+    let description: String
+
+    init(_ error: KeyManagementError) {
+        let problem = Gateway.problem(for: error)
+        description = "\(problem.detail) \(problem.fix)"
+    }
+}

@@ -1,0 +1,25 @@
+import Foundation
+import Gateway
+import KeyManagement
+import ServiceKit
+
+/// A whole configuration file of `hkms serve`.
+struct ServerConfiguration: Sendable {
+    let gateway: GatewayConfiguration
+    let kms: KMSSettings
+
+    /// - Throws: ``ConfigurationError`` with every line that is wrong.
+    init(path: String) throws {
+        let document = try YAMLDocument(path: path)
+        let absolute = URL(fileURLWithPath: path)
+        let directory = absolute.deletingLastPathComponent().path
+        let gateway = GatewayConfiguration(
+            document.root, directory: directory, processors: ProcessInfo.processInfo.activeProcessorCount)
+        let kms = KMSRegistry.read(
+            document.root.section("kms"), directory: directory, development: gateway.development)
+        try document.finish()
+        guard let kms else { throw ConfigurationError(file: path, line: 1, message: "kms is not usable") }
+        self.gateway = gateway
+        self.kms = kms
+    }
+}

@@ -1,0 +1,70 @@
+import ArgumentParser
+import Foundation
+import HKMSClient
+import ServiceKit
+
+/// How to reach the gateway, and how to show its answers.
+struct GatewayOptions: ParsableArguments {
+    static let defaultAddress = "http://127.0.0.1:8080"
+
+    @Option(
+        help: ArgumentHelp(
+            "Address of the gateway; https unless it is on this machine. (default: $HKMS_GATEWAY, else \(defaultAddress))",
+            valueName: "url"))
+    var gateway: String?
+
+    @Option(
+        help: ArgumentHelp(
+            "File that holds your token. (default: $HKMS_TOKEN_FILE, else the token itself in $HKMS_TOKEN)",
+            valueName: "file"))
+    var tokenFile: String?
+
+    @Option(
+        help: ArgumentHelp("PEM file of the authorities to trust instead of the system's.", valueName: "file"))
+    var ca: String?
+
+    @Option(help: ArgumentHelp("Time limit of one request.", valueName: "seconds"))
+    var timeout = 600
+
+    @Flag(help: "Print JSON.")
+    var json = false
+
+    func validate() throws {
+        guard (1...86_400).contains(timeout) else { throw ValidationError("--timeout is 1 to 86400 seconds.") }
+    }
+
+    /// Runs `body` with a client, which ends with it.
+    func withClient<Result>(_ body: (HKMSClient) async throws -> Result) async throws -> Result {
+        let client = try HKMSClient(
+            address: gateway ?? Self.environment("HKMS_GATEWAY") ?? Self.defaultAddress, token: try token(),
+            caCertificateFile: ca, timeout: .seconds(timeout))
+        do {
+            let result = try await body(client)
+            await client.shutdown()
+            return result
+        } catch {
+            await client.shutdown()
+            throw error
+        }
+    }
+
+    private func token() throws -> String {
+        if let path = tokenFile ?? Self.environment("HKMS_TOKEN_FILE") {
+            let bytes = try InputFile.read(path, maximumBytes: 2 * StaticTokenFile.maximumTokenBytes)
+            guard let text = String(validating: bytes, as: UTF8.self) else {
+                throw HKMSClientError.invalidToken(reason: "in \(path) is no text")
+            }
+            return text.trimmingCharacters(in: .whitespacesAndNewlines)
+        }
+        if let token = Self.environment("HKMS_TOKEN") { return token }
+        throw CommandFailure(
+            title: "No token", detail: "the gateway answers nobody without one",
+            fix: "Name the file that holds yours: --token-file FILE, or export HKMS_TOKEN_FILE=FILE.",
+            code: .validationFailure)
+    }
+
+    private static func environment(_ name: String) -> String? {
+        guard let value = ProcessInfo.processInfo.environment[name], !value.isEmpty else { return nil }
+        return value
+    }
+}

@@ -1,0 +1,81 @@
+import Foundation
+import NIOCore
+import NIOHTTP1
+import NIOPosix
+
+/// A tiny HTTP server that gives every request to one path the same answer, as hostile as a test wants.
+final class CannedServer: Sendable {
+    struct Answer: Sendable {
+        var status = 200
+        var headers: [String: String] = [:]
+        /// Sent and flushed one by one.
+        var chunks: [String] = []
+        /// Never ends the answer.
+        var hangs = false
+
+        /// One chunk for the whole text, or one for each byte.
+        init(
+            _ text: String = "", status: Int = 200, headers: [String: String] = [:], bytewise: Bool = false,
+            hangs: Bool = false
+        ) {
+            self.status = status
+            self.headers = headers
+            self.hangs = hangs
+            chunks = bytewise ? text.utf8.map { String(UnicodeScalar($0)) } : [text]
+        }
+    }
+
+    private let channel: any Channel
+
+    var address: String { "http://127.0.0.1:\(channel.localAddress?.port ?? 0)" }
+
+    /// - Parameter answers: by path; every other path answers as a healthy OpenBao would about keys and tokens.
+    init(_ answers: [String: Answer]) async throws {
+        channel = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
+            .childChannelInitializer { channel in
+                channel.eventLoop.makeCompletedFuture {
+                    try channel.pipeline.syncOperations.configureHTTPServerPipeline()
+                    try channel.pipeline.syncOperations.addHandler(Handler(answers))
+                }
+            }
+            .bind(host: "127.0.0.1", port: 0).get()
+    }
+
+    func stop() async throws { try await channel.close() }
+
+    private static let key = Answer(
+        #"{"data":{"type":"aes256-gcm96","derived":true,"latest_version":1,"min_decryption_version":1}}"#)
+
+    private final class Handler: ChannelInboundHandler {
+        typealias InboundIn = HTTPServerRequestPart
+        typealias OutboundOut = HTTPServerResponsePart
+
+        private let answers: [String: Answer]
+        private var path = ""
+
+        init(_ answers: [String: Answer]) { self.answers = answers }
+
+        func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+            switch unwrapInboundIn(data) {
+            case .head(let head): path = head.uri
+            case .body: break
+            case .end: send(answers[path] ?? fallback, context)
+            }
+        }
+
+        private var fallback: Answer {
+            path.hasPrefix("/v1/transit/keys/")
+                ? CannedServer.key : Answer("{}", status: path.contains("lookup-self") ? 403 : 404)
+        }
+
+        private func send(_ answer: Answer, _ context: ChannelHandlerContext) {
+            var head = HTTPResponseHead(version: .http1_1, status: .init(statusCode: answer.status))
+            for (name, value) in answer.headers { head.headers.add(name: name, value: value) }
+            context.writeAndFlush(wrapOutboundOut(.head(head)), promise: nil)
+            for chunk in answer.chunks {
+                context.writeAndFlush(wrapOutboundOut(.body(.byteBuffer(ByteBuffer(string: chunk)))), promise: nil)
+            }
+            if !answer.hangs { context.writeAndFlush(wrapOutboundOut(.end(nil)), promise: nil) }
+        }
+    }
+}

@@ -1,0 +1,146 @@
+import AsyncHTTPClient
+import Foundation
+import KeyManagement
+import NIOCore
+import SecretMemory
+import TrustedKMSOpenBao
+
+/// The real OpenBao that scripts/test starts, and its administration.
+struct OpenBaoTestServer {
+    let address: String
+    let token: String
+
+    init() throws {
+        address = try Self.variable("HKMS_TEST_OPENBAO_ADDRESS")
+        token = try Self.variable("HKMS_TEST_OPENBAO_TOKEN")
+    }
+
+    static var tlsAddress: String { get throws { try variable("HKMS_TEST_OPENBAO_TLS_ADDRESS") } }
+    static var tls12Address: String { get throws { try variable("HKMS_TEST_OPENBAO_TLS12_ADDRESS") } }
+    static var ca: String { get throws { try variable("HKMS_TEST_OPENBAO_CA") } }
+
+    private static func variable(_ name: String) throws -> String {
+        guard let value = ProcessInfo.processInfo.environment[name], !value.isEmpty else {
+            throw ConformanceFailure(
+                "\(name) is not set: these tests need a real OpenBao. Run them with scripts/test, which starts one")
+        }
+        return value
+    }
+
+    static func secret(_ text: String) throws -> SecretBytes {
+        var secret = try SecretBytes(count: text.utf8.count)
+        secret.withUnsafeMutableBytes { $0.copyBytes(from: Array(text.utf8)) }
+        return secret
+    }
+
+    static func token(_ text: String) throws -> OpenBaoToken { try OpenBaoToken(copying: secret(text)) }
+
+    // MARK: Administration
+
+    /// One call as root; the answer's JSON, empty for none.
+    @discardableResult
+    func administer(_ method: String, _ path: String, _ body: [String: any Sendable] = [:]) async throws -> [String:
+        Any]
+    {
+        var request = HTTPClientRequest(url: "\(address)/v1/\(path)")
+        request.method = .RAW(value: method)
+        request.headers.add(name: "X-Vault-Token", value: token)
+        if method != "GET" {
+            request.body = .bytes(ByteBuffer(bytes: try JSONSerialization.data(withJSONObject: body)))
+        }
+        let response = try await HTTPClient.shared.execute(request, timeout: .seconds(10))
+        let bytes = try await response.body.collect(upTo: 1 << 20)
+        guard (200..<300).contains(response.status.code) else {
+            throw ConformanceFailure("\(method) \(path): \(response.status.code) \(String(buffer: bytes))")
+        }
+        guard bytes.readableBytes > 0 else { return [:] }
+        return try JSONSerialization.jsonObject(with: Data(bytes.readableBytesView)) as? [String: Any] ?? [:]
+    }
+
+    /// The policy that `OpenBaoKMS` documents, for one key.
+    func leastPolicy(for key: KMSKeyName) async throws -> String {
+        let policy = """
+            path "transit/encrypt/\(key)"           { capabilities = ["update"] }
+            path "transit/decrypt/\(key)"           { capabilities = ["update"] }
+            path "transit/rewrap/\(key)"            { capabilities = ["update"] }
+            path "transit/datakey/plaintext/\(key)" { capabilities = ["update"] }
+            path "transit/keys/\(key)"              { capabilities = ["read"] }
+            path "transit/random/*"                 { capabilities = ["update"] }
+            """
+        try await administer("PUT", "sys/policies/acl/\(key)", ["policy": policy])
+        return key.value
+    }
+
+    /// A token of a policy alone.
+    func createToken(policy: String, settings: [String: any Sendable] = [:]) async throws -> String {
+        let body: [String: any Sendable] = ["policies": [policy], "no_parent": true]
+        let answer = try await administer("POST", "auth/token/create", body.merging(settings) { $1 })
+        guard let auth = answer["auth"] as? [String: Any], let token = auth["client_token"] as? String else {
+            throw ConformanceFailure("no token: \(answer)")
+        }
+        return token
+    }
+
+    /// An AppRole of its own at a mount of its own.
+    func createAppRole(policy: String, settings: [String: any Sendable] = [:]) async throws -> AppRole {
+        let mount = "approle-\(UInt32.random(in: .min ... .max))"
+        try await administer("POST", "sys/auth/\(mount)", ["type": "approle"])
+        let body: [String: any Sendable] = ["token_policies": [policy]]
+        try await administer("POST", "auth/\(mount)/role/hkms", body.merging(settings) { $1 })
+        let role = try await administer("GET", "auth/\(mount)/role/hkms/role-id")["data"] as? [String: Any]
+        let secret = try await administer("POST", "auth/\(mount)/role/hkms/secret-id")["data"] as? [String: Any]
+        guard let roleID = role?["role_id"] as? String, let secretID = secret?["secret_id"] as? String else {
+            throw ConformanceFailure("no AppRole")
+        }
+        let folder = try TemporaryFolder()
+        let file = try folder.write(secretID + "\n", to: "secret-id")
+        return AppRole(server: self, mount: mount, roleID: roleID, secretIDFile: file, folder: folder)
+    }
+
+    struct AppRole {
+        let server: OpenBaoTestServer
+        let mount: String
+        let roleID: String
+        let secretIDFile: String
+        let folder: TemporaryFolder
+
+        var authentication: OpenBaoAuthentication {
+            .appRole(roleID: roleID, secretIDFile: secretIDFile, mount: mount)
+        }
+
+        /// Every token that this AppRole gave out stops working.
+        func revokeTokens() async throws {
+            try await server.administer("PUT", "sys/leases/revoke-prefix/auth/\(mount)/login")
+        }
+
+        /// How many of its tokens live.
+        func tokenCount() async throws -> Int {
+            let answer = try await server.administer("LIST", "sys/leases/lookup/auth/\(mount)/login")
+            return ((answer["data"] as? [String: Any])?["keys"] as? [String])?.count ?? 0
+        }
+    }
+
+    // MARK: Adapters
+
+    var rootAuthentication: OpenBaoAuthentication { get throws { .token(try Self.token(token)) } }
+
+    /// Runs `body` with an adapter and shuts it down whatever happens.
+    func withKMS<Result>(
+        _ authentication: OpenBaoAuthentication? = nil, address: String? = nil, mount: String = "transit",
+        ca: String? = nil, requestTimeout: Duration = .seconds(10),
+        _ body: (OpenBaoKMS) async throws -> Result
+    ) async throws -> Result {
+        let configuration = try OpenBaoConfiguration(
+            address: address ?? self.address, mount: mount, authentication: authentication ?? rootAuthentication,
+            caCertificateFile: ca, requestTimeout: requestTimeout)
+        let kms = try OpenBaoKMS(configuration)
+        do {
+            let result = try await body(kms)
+            await kms.shutdown()
+            return result
+        } catch {
+            await kms.shutdown()
+            throw error
+        }
+    }
+}
