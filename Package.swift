@@ -1,12 +1,14 @@
 // swift-tools-version: 6.2
 import PackageDescription
 
-// One target a module of docs/architecture.md, listed by floor: a target depends on lower floors only.
 let swiftSettings: [SwiftSetting] = [
     .swiftLanguageMode(.v6),
     .enableUpcomingFeature("ExistentialAny"),
+    .treatAllWarnings(as: .error),
 ]
 
+// Targets are listed by floor (docs/architecture.md): one depends on lower floors only, and names every module
+// that it imports.
 let package = Package(
     name: "hkms",
     platforms: [.macOS(.v15)],
@@ -22,6 +24,7 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-http-types", from: "1.8.0"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+        .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.6"),
         .package(url: "https://github.com/apple/swift-numerics", from: "1.1.1"),
         .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
         .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1"),
@@ -39,96 +42,68 @@ let package = Package(
 
         // Floor 1
         .target(
-            name: "RLWE",
-            dependencies: ["CRLWEKernels", "SecretMemory", .product(name: "_CryptoExtras", package: "swift-crypto")],
+            name: "RLWE", dependencies: ["CRLWEKernels", "SecretMemory", .cryptoStreams],
             swiftSettings: swiftSettings),
         .target(
             name: "ServiceKit",
             dependencies: [
-                "SecretMemory",
-                .product(name: "Crypto", package: "swift-crypto"),
-                .product(name: "HTTPTypes", package: "swift-http-types"),
-                .product(name: "StructuredFieldValues", package: "swift-http-structured-headers"),
-                .product(name: "Logging", package: "swift-log"),
-                .product(name: "NIOCore", package: "swift-nio"),
-                .product(name: "NIOPosix", package: "swift-nio"),
-                .product(name: "Yams", package: "Yams"),
+                "SecretMemory", .crypto, .httpTypes, .nioCore, .nioPosix, .structuredFieldValues, .yams,
             ],
             swiftSettings: swiftSettings),
 
         // Floor 2
         .target(
-            name: "ServerKit",
-            dependencies: ["ServiceKit", "SecretMemory", .product(name: "Hummingbird", package: "hummingbird")],
-            swiftSettings: swiftSettings),
-        .target(
             name: "HomomorphicEncryption",
-            dependencies: [
-                "RLWE", "SecretMemory",
-                .product(name: "Crypto", package: "swift-crypto"),
-                .product(name: "ComplexModule", package: "swift-numerics"),
-                .product(name: "RealModule", package: "swift-numerics"),
-            ],
+            dependencies: ["RLWE", "SecretMemory", .complexModule, .crypto, .realModule],
             swiftSettings: swiftSettings),
         .target(
             name: "HKMSClient",
             dependencies: [
-                "ServiceKit",
-                .product(name: "AsyncHTTPClient", package: "async-http-client"),
-                .product(name: "SwiftCSV", package: "SwiftCSV"),
+                "ServiceKit", .asyncHTTPClient, .nioCore, .nioHTTP1, .nioPosix, .nioSSL, .swiftCSV,
             ],
+            swiftSettings: swiftSettings),
+        .target(
+            name: "ServerKit", dependencies: ["ServiceKit", .httpTypes, .hummingbird, .logging, .nioCore],
             swiftSettings: swiftSettings),
 
         // Floor 3
         .target(
-            name: "SecretKeys",
-            dependencies: [
-                "HomomorphicEncryption", "RLWE", "SecretMemory",
-                .product(name: "Crypto", package: "swift-crypto"),
-            ],
+            name: "SecretKeys", dependencies: ["HomomorphicEncryption", "RLWE", "SecretMemory", .crypto],
             swiftSettings: swiftSettings),
         .target(
-            name: "Attestation",
-            dependencies: [
-                "HomomorphicEncryption", "SecretMemory", .product(name: "Crypto", package: "swift-crypto"),
-            ],
+            name: "Attestation", dependencies: [.crypto, "HomomorphicEncryption", "SecretMemory"],
             swiftSettings: swiftSettings),
 
         // Floor 4
         .target(
-            name: "EncryptedInference", dependencies: ["HomomorphicEncryption", "Attestation"],
+            name: "EncryptedInference", dependencies: ["Attestation", "HomomorphicEncryption", "RLWE"],
             swiftSettings: swiftSettings),
         .target(
             name: "KeyManagement",
             dependencies: [
-                "SecretKeys", "Attestation", "HomomorphicEncryption", "SecretMemory",
-                .product(name: "ComplexModule", package: "swift-numerics"),
-                .product(name: "RealModule", package: "swift-numerics"),
-                .product(name: "Crypto", package: "swift-crypto"),
-                .product(name: "Logging", package: "swift-log"),
+                "Attestation", "HomomorphicEncryption", "SecretKeys", "SecretMemory", .complexModule, .crypto,
+                .logging, .realModule,
             ],
             swiftSettings: swiftSettings),
 
         // Floor 5
         .target(
-            name: "TrustedKMSSoftware",
-            dependencies: ["KeyManagement", .product(name: "CryptoExtras", package: "swift-crypto")],
+            name: "TrustedKMSSoftware", dependencies: ["KeyManagement", "SecretMemory", .crypto, .cryptoExtras],
             swiftSettings: swiftSettings),
         .target(
             name: "TrustedKMSOpenBao",
-            dependencies: ["KeyManagement", .product(name: "AsyncHTTPClient", package: "async-http-client")],
+            dependencies: [
+                "KeyManagement", "SecretMemory", .asyncHTTPClient, .nioCore, .nioHTTP1, .nioPosix, .nioSSL,
+            ],
             swiftSettings: swiftSettings),
         .target(name: "StorageFiles", dependencies: ["KeyManagement"], swiftSettings: swiftSettings),
-        .target(
-            name: "StorageSQLite",
-            dependencies: ["KeyManagement", .product(name: "GRDB", package: "GRDB.swift")],
-            swiftSettings: swiftSettings),
+        .target(name: "StorageSQLite", dependencies: ["KeyManagement", .grdb], swiftSettings: swiftSettings),
         .target(
             name: "EvaluationUnit",
             dependencies: [
-                "EncryptedInference", "Attestation", "ServiceKit", "ServerKit",
-                .product(name: "Hummingbird", package: "hummingbird"),
-                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+                "Attestation", "EncryptedInference", "HomomorphicEncryption", "SecretMemory", "ServerKit",
+                "ServiceKit", .crypto, .httpTypes, .hummingbird, .hummingbirdCore, .logging, .nioCore, .nioHTTP1,
+                .serviceLifecycle,
             ],
             swiftSettings: swiftSettings),
 
@@ -136,10 +111,9 @@ let package = Package(
         .target(
             name: "Gateway",
             dependencies: [
-                "KeyManagement", "EncryptedInference", "Attestation", "ServiceKit", "ServerKit",
-                .product(name: "AsyncHTTPClient", package: "async-http-client"),
-                .product(name: "Hummingbird", package: "hummingbird"),
-                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+                "Attestation", "EncryptedInference", "HomomorphicEncryption", "KeyManagement", "RLWE",
+                "SecretMemory", "ServerKit", "ServiceKit", .asyncHTTPClient, .complexModule, .httpTypes,
+                .hummingbird, .logging, .nioCore, .nioHTTP1, .realModule, .serviceLifecycle,
             ],
             swiftSettings: swiftSettings),
 
@@ -147,78 +121,111 @@ let package = Package(
         .executableTarget(
             name: "hkms",
             dependencies: [
-                "Gateway", "HKMSClient", "TrustedKMSSoftware", "TrustedKMSOpenBao", "StorageFiles", "StorageSQLite",
-                "CWipingFree",
-                .product(name: "ArgumentParser", package: "swift-argument-parser"),
-                .product(name: "SwiftCSV", package: "SwiftCSV"),
-                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+                "Attestation", "CWipingFree", "Gateway", "HKMSClient", "HomomorphicEncryption", "KeyManagement",
+                "RLWE", "SecretKeys", "SecretMemory", "ServiceKit", "StorageFiles", "StorageSQLite",
+                "TrustedKMSOpenBao", "TrustedKMSSoftware", .argumentParser, .crypto, .logging, .nioCore,
+                .serviceLifecycle,
             ],
             swiftSettings: swiftSettings),
         .executableTarget(
             name: "hkms-evaluator",
             dependencies: [
-                "EvaluationUnit",
-                .product(name: "ArgumentParser", package: "swift-argument-parser"),
-                .product(name: "SwiftCSV", package: "SwiftCSV"),
-                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+                "EncryptedInference", "EvaluationUnit", "SecretMemory", "ServiceKit", .argumentParser, .logging,
+                .serviceLifecycle, .swiftCSV,
             ],
             swiftSettings: swiftSettings),
         .executableTarget(
-            name: "hkms-demo",
-            dependencies: [
-                "HKMSClient", "EncryptedInference", "ServiceKit",
-                .product(name: "ArgumentParser", package: "swift-argument-parser"),
-            ],
+            name: "hkms-demo", dependencies: ["EncryptedInference", "HKMSClient", "ServiceKit", .argumentParser],
             swiftSettings: swiftSettings),
 
-        // Tests: one target a module or port; real servers are started by scripts/test
-        .testTarget(name: "RLWETests", dependencies: ["RLWE", "CRLWEKernels", "SecretMemory"], swiftSettings: swiftSettings),
+        // Tests, one target a module or port; scripts/test starts the real servers that they need
         .testTarget(
-            name: "HomomorphicEncryptionTests", dependencies: ["HomomorphicEncryption", "RLWE"], swiftSettings: swiftSettings),
-        .testTarget(
-            name: "SecretKeysTests", dependencies: ["SecretKeys", "HomomorphicEncryption", "RLWE", "SecretMemory"], resources: [.copy("Vectors")],
+            name: "RLWETests", dependencies: ["CRLWEKernels", "RLWE", "SecretMemory"],
             swiftSettings: swiftSettings),
         .testTarget(
-            name: "TrustedKMSTests",
+            name: "HomomorphicEncryptionTests",
             dependencies: [
-                "KeyManagement", "TrustedKMSSoftware", "TrustedKMSOpenBao",
+                "HomomorphicEncryption", "RLWE", .complexModule, .realModule,
             ],
             swiftSettings: swiftSettings),
         .testTarget(
-            name: "StorageTests", dependencies: ["KeyManagement", "StorageFiles", "StorageSQLite"],
+            name: "SecretKeysTests",
+            dependencies: [
+                "HomomorphicEncryption", "RLWE", "SecretKeys", "SecretMemory", .complexModule, .crypto,
+            ],
+            resources: [.copy("Vectors")],
             swiftSettings: swiftSettings),
         .testTarget(
             name: "AttestationTests", dependencies: ["Attestation", "HomomorphicEncryption", "SecretMemory"],
             swiftSettings: swiftSettings),
         .testTarget(
             name: "EncryptedInferenceTests",
-            dependencies: ["EncryptedInference", "SecretKeys", "HomomorphicEncryption", "SecretMemory"],
+            dependencies: [
+                "Attestation", "EncryptedInference", "HomomorphicEncryption", "SecretKeys", "SecretMemory",
+            ],
             swiftSettings: swiftSettings),
         .testTarget(
             name: "KeyManagementTests",
             dependencies: [
-                "KeyManagement", "TrustedKMSSoftware", "StorageFiles", "StorageSQLite", "HomomorphicEncryption", "RLWE",
-                "SecretMemory", "Attestation", .product(name: "ComplexModule", package: "swift-numerics"),
+                "Attestation", "HomomorphicEncryption", "KeyManagement", "RLWE", "SecretMemory", "StorageFiles",
+                "StorageSQLite", "TrustedKMSSoftware", .complexModule, .logging,
             ],
             swiftSettings: swiftSettings),
         .testTarget(
-            name: "SystemTests",
+            name: "TrustedKMSTests",
             dependencies: [
-                "Gateway", "EvaluationUnit", "HKMSClient", "TrustedKMSSoftware", "TrustedKMSOpenBao", "StorageFiles",
-                "StorageSQLite", "EncryptedInference",
+                "KeyManagement", "SecretMemory", "TrustedKMSOpenBao", "TrustedKMSSoftware", .asyncHTTPClient,
+                .nioCore, .nioHTTP1, .nioPosix,
+            ],
+            swiftSettings: swiftSettings),
+        .testTarget(
+            name: "StorageTests", dependencies: ["KeyManagement", "StorageFiles", "StorageSQLite", .grdb],
+            swiftSettings: swiftSettings),
+        .testTarget(
+            name: "ServiceKitTests", dependencies: ["ServiceKit", .crypto, .httpTypes, .nioCore],
+            swiftSettings: swiftSettings),
+        .testTarget(
+            name: "HKMSClientTests",
+            dependencies: [
+                "HKMSClient", "ServiceKit", .httpTypes, .hummingbird, .logging, .nioCore,
             ],
             swiftSettings: swiftSettings),
         .testTarget(
             name: "EvaluationUnitTests",
             dependencies: [
-                "EvaluationUnit", "EncryptedInference", "Attestation", "ServiceKit", "SecretKeys",
-                .product(name: "HummingbirdTesting", package: "hummingbird"),
+                "Attestation", "EncryptedInference", "EvaluationUnit", "HomomorphicEncryption", "SecretKeys",
+                "SecretMemory", "ServerKit", "ServiceKit", .httpTypes, .hummingbird, .hummingbirdTesting, .logging,
+                .nioCore, .serviceLifecycle,
             ],
             swiftSettings: swiftSettings),
         .testTarget(
-            name: "HKMSClientTests",
-            dependencies: ["HKMSClient", "ServiceKit", .product(name: "Hummingbird", package: "hummingbird")],
+            name: "SystemTests", dependencies: ["EncryptedInference", "HKMSClient", "ServiceKit"],
             swiftSettings: swiftSettings),
-        .testTarget(name: "ServiceKitTests", dependencies: ["ServiceKit"], swiftSettings: swiftSettings),
     ]
 )
+
+extension Target.Dependency {
+    static var argumentParser: Self { .product(name: "ArgumentParser", package: "swift-argument-parser") }
+    static var asyncHTTPClient: Self { .product(name: "AsyncHTTPClient", package: "async-http-client") }
+    static var complexModule: Self { .product(name: "ComplexModule", package: "swift-numerics") }
+    static var crypto: Self { .product(name: "Crypto", package: "swift-crypto") }
+    static var cryptoExtras: Self { .product(name: "CryptoExtras", package: "swift-crypto") }
+    static var cryptoStreams: Self { .product(name: "_CryptoExtras", package: "swift-crypto") }
+    static var grdb: Self { .product(name: "GRDB", package: "GRDB.swift") }
+    static var httpTypes: Self { .product(name: "HTTPTypes", package: "swift-http-types") }
+    static var hummingbird: Self { .product(name: "Hummingbird", package: "hummingbird") }
+    static var hummingbirdCore: Self { .product(name: "HummingbirdCore", package: "hummingbird") }
+    static var hummingbirdTesting: Self { .product(name: "HummingbirdTesting", package: "hummingbird") }
+    static var logging: Self { .product(name: "Logging", package: "swift-log") }
+    static var nioCore: Self { .product(name: "NIOCore", package: "swift-nio") }
+    static var nioHTTP1: Self { .product(name: "NIOHTTP1", package: "swift-nio") }
+    static var nioPosix: Self { .product(name: "NIOPosix", package: "swift-nio") }
+    static var nioSSL: Self { .product(name: "NIOSSL", package: "swift-nio-ssl") }
+    static var realModule: Self { .product(name: "RealModule", package: "swift-numerics") }
+    static var serviceLifecycle: Self { .product(name: "ServiceLifecycle", package: "swift-service-lifecycle") }
+    static var structuredFieldValues: Self {
+        .product(name: "StructuredFieldValues", package: "swift-http-structured-headers")
+    }
+    static var swiftCSV: Self { .product(name: "SwiftCSV", package: "SwiftCSV") }
+    static var yams: Self { .product(name: "Yams", package: "Yams") }
+}

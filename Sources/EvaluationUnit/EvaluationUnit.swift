@@ -1,5 +1,4 @@
 import Attestation
-import enum Crypto.Curve25519
 import EncryptedInference
 import HomomorphicEncryption
 import Hummingbird
@@ -10,6 +9,8 @@ import NIOHTTP1
 import ServerKit
 import ServiceKit
 import ServiceLifecycle
+
+import enum Crypto.Curve25519
 
 #if canImport(FoundationEssentials)
     import FoundationEssentials
@@ -63,7 +64,8 @@ public final class EvaluationUnit: Sendable {
             numberOfThreads: configuration.limits.threads, maximumQueued: configuration.limits.queued)
         evaluator = JobEvaluator(
             unit: configuration.name, signingKey: configuration.signingKey,
-            models: Dictionary(configuration.models.map { ($0.model.name, $0) }, uniquingKeysWith: { first, _ in first }),
+            models: Dictionary(
+                configuration.models.map { ($0.model.name, $0) }, uniquingKeysWith: { first, _ in first }),
             cache: cache, nonces: JobNonces(capacity: Self.rememberedNonces), pool: pool, clock: clock)
     }
 

@@ -93,10 +93,12 @@ struct JobEvaluator: Sendable {
             do throws(HEError) {
                 ciphertext = try Ciphertext(serialized: bytes, context: model.context)
             } catch {
-                if error == .parameterMismatch {
-                    throw UnitProblem.unsuitableCiphertext(index: index, reason: "\(error)")
+                switch error {
+                case .malformedObject, .unsupportedVersion, .digestMismatch, .unexpectedObject:
+                    throw UnitProblem.malformedCiphertext(index: index, error)
+                // A ciphertext, but of other parameters.
+                default: throw UnitProblem.unsuitableCiphertext(index: index, reason: "\(error)")
                 }
-                throw UnitProblem.malformedCiphertext(index: index, error)
             }
             do throws(InferenceError) {
                 try model.validate(ciphertext)

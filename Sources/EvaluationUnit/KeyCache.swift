@@ -39,7 +39,8 @@ package final class KeyCache: Sendable {
         mutating func remove(_ manifest: Digest) {
             guard let entry = entries.removeValue(forKey: manifest) else { return }
             byteCount -= entry.manifest.byteCount
-            for digest in entry.manifest.keys.keys where !entries.values.contains(where: { $0.manifest.keys[digest] != nil }) {
+            for digest in entry.manifest.keys.keys
+            where !entries.values.contains(where: { $0.manifest.keys[digest] != nil }) {
                 if let key = keys.removeValue(forKey: digest) { byteCount -= key.byteCount }
             }
         }
@@ -48,7 +49,8 @@ package final class KeyCache: Sendable {
         mutating func makeRoom(_ wanted: Int, capacity: Int, keeping kept: Digest) throws(UnitProblem) {
             while byteCount + wanted > capacity {
                 let others = entries.filter { $0.key != kept }
-                guard let oldest = others.filter({ $0.value.users == 0 }).min(by: { $0.value.lastUse < $1.value.lastUse })
+                guard
+                    let oldest = others.filter({ $0.value.users == 0 }).min(by: { $0.value.lastUse < $1.value.lastUse })
                 else {
                     guard others.isEmpty else { throw .keyCacheBusy }
                     throw .keyCacheTooSmall(needed: byteCount + wanted, capacity: capacity)

@@ -48,7 +48,9 @@ struct SignedRoutes: Sendable {
     let clock: @Sendable () -> Date
 
     /// Adds handlers for a path; other methods are refused, after the signature was checked.
-    func add(_ path: RouterPath, to router: some RouterMethods<ServiceContext>, _ handlers: [HTTPRequest.Method: Handler]) {
+    func add(
+        _ path: RouterPath, to router: some RouterMethods<ServiceContext>, _ handlers: [HTTPRequest.Method: Handler]
+    ) {
         for (method, handler) in handlers {
             router.on(path, method: method) { request, context in
                 let (signature, signer) = try verify(request)
@@ -75,7 +77,8 @@ struct SignedRoutes: Sendable {
 extension RouterMethods where Context == ServiceContext {
     /// Answers 405 with an Allow field; Hummingbird itself would answer 404.
     func refuseOtherMethods(
-        _ path: RouterPath, than allowed: [HTTPRequest.Method], after check: @escaping @Sendable (Request) throws -> Void
+        _ path: RouterPath, than allowed: [HTTPRequest.Method],
+        after check: @escaping @Sendable (Request) throws -> Void
     ) {
         let names = allowed.map(\.rawValue).sorted().joined(separator: ", ")
         let methods: [HTTPRequest.Method] = [.get, .head, .post, .put, .patch, .delete, .options, .trace, .connect]

@@ -151,7 +151,9 @@ public struct UnitConfiguration: Sendable {
         func manifestKeys() -> [VerificationKey] {
             let keys = root.strings("manifestKeys").compactMap { hex in
                 let key = VerificationKey(hex: hex)
-                if key == nil { root.fail("manifestKeys", "must be Ed25519 public keys: 64 lower-case hex digits each") }
+                if key == nil {
+                    root.fail("manifestKeys", "must be Ed25519 public keys: 64 lower-case hex digits each")
+                }
                 return key
             }
             if keys.isEmpty, root.contains("manifestKeys") {

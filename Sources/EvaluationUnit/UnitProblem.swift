@@ -90,7 +90,10 @@ extension UnitProblem: ProblemConvertible {
                 "Name the tenant's manifest key under manifestKeys in this unit's configuration."
             )
         case .malformedManifest(let reason):
-            ("malformed-manifest", 400, "The manifest cannot be used: \(reason).", "Send the manifest as it was signed.")
+            (
+                "malformed-manifest", 400, "The manifest cannot be used: \(reason).",
+                "Send the manifest as it was signed."
+            )
         case .manifestDigestMismatch(let found):
             (
                 "manifest-digest-mismatch", 400, "The manifest in the body has the digest \(found).",
@@ -108,7 +111,8 @@ extension UnitProblem: ProblemConvertible {
             )
         case .keyNotInManifest(let digest):
             (
-                "key-not-in-manifest", 404, "The manifest names no relinearization or Galois key with digest \(digest).",
+                "key-not-in-manifest", 404,
+                "The manifest names no relinearization or Galois key with digest \(digest).",
                 "Send the keys that GET /v1/manifests/{digest} lists under need."
             )
         case .keyDigestMismatch(let found):
@@ -123,7 +127,8 @@ extension UnitProblem: ProblemConvertible {
             )
         case .keyContradictsManifest:
             (
-                "key-contradicts-manifest", 400, "The key is not of the kind, element, level or generation that the "
+                "key-contradicts-manifest", 400,
+                "The key is not of the kind, element, level or generation that the "
                     + "manifest says.", "Register the key set anew: its manifest describes a key that it does not have."
             )
         case .noModelForParameters:
@@ -159,7 +164,8 @@ extension UnitProblem: ProblemConvertible {
             )
         case .jobNotYetValid:
             (
-                "job-not-yet-valid", 409, "The job was created in the future.", "Synchronize the clocks of both machines."
+                "job-not-yet-valid", 409, "The job was created in the future.",
+                "Synchronize the clocks of both machines."
             )
         case .inputsMismatch:
             (

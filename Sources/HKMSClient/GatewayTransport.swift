@@ -199,7 +199,8 @@ struct GatewayTransport: Sendable {
         case HTTPClientError.remoteConnectionClosed as HTTPClientError:
             reason = "it closed the connection before its answer was complete"
         case let error as HTTPClientError: reason = error.shortDescription.lowercased()
-        case is NIOConnectionError: reason = Self.refused
+        case let error as NIOConnectionError:
+            reason = error.connectionErrors.isEmpty ? "the name of its host is not known" : Self.refused
         case let error as IOError where error.errnoCode == ECONNREFUSED: reason = Self.refused
         case is NIOSSLError, is NIOSSLExtraError, is BoringSSLError:
             reason =

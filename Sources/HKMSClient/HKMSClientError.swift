@@ -71,7 +71,7 @@ extension HKMSClientError: ActionableError {
         case .responseTooLarge: "Ask for less at once, or raise the client's limit."
         case .timedOut: "Try again, with a longer time limit if the request is a large one."
         case .unexpectedResponse: "Check that the address is that of an HKMS gateway of this version."
-        case .unreachable: "Start it with hkms serve --config FILE, or correct the address."
+        case .unreachable: "Start it with hkms serve --config FILE, or correct its address, or for https its CA file."
         }
     }
 }

@@ -86,10 +86,10 @@ struct Init: AsyncParsableCommand {
             requestKey = keys.requestKey.verificationKey
         } catch let error as KMSError {
             await close(trustedKMS)
-            throw ValidationFailure(.kms(error))
+            throw FlowFailure(.kms(error))
         } catch let error as KeyManagementError {
             await close(trustedKMS)
-            throw ValidationFailure(error)
+            throw FlowFailure(error)
         }
         await close(trustedKMS)
 

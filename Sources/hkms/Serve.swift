@@ -52,7 +52,7 @@ struct Serve: AsyncParsableCommand {
         do {
             try await serve(settings, logger: logger)
         } catch let error as KeyManagementError {
-            throw ValidationFailure(error)
+            throw FlowFailure(error)
         }
     }
 
@@ -94,11 +94,8 @@ struct Serve: AsyncParsableCommand {
 extension Logger.Level: @retroactive ExpressibleByArgument {}
 
 /// An error of a flow in the words of its problem.
-struct ValidationFailure: Error, CustomStringConvertible {
-    let description: String
+struct FlowFailure: ProblemConvertible {
+    let problem: Problem
 
-    init(_ error: KeyManagementError) {
-        let problem = Gateway.problem(for: error)
-        description = "\(problem.detail) \(problem.fix)"
-    }
+    init(_ error: KeyManagementError) { problem = Gateway.problem(for: error) }
 }

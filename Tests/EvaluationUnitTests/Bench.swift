@@ -51,7 +51,11 @@ struct Bench: Sendable {
     ) async throws {
         let unit = try EvaluationUnit(configuration: configuration, logger: Self.logger)
         try await unit.application().test(setup) { client in
-            try await test(Conversation(bench: self, client: client))
+            try await test(
+                Conversation(bench: self) { method, path, headers, body in
+                    let response = try await client.execute(uri: path, method: method, headers: headers, body: body)
+                    return Answer(response.head, response.body)
+                })
         }
     }
 
@@ -64,7 +68,8 @@ struct Bench: Sendable {
         _ keys: KeySetFixture, manifest: Digest, inputs: [[UInt8]], change: (inout JobDescription) -> Void = { _ in }
     ) -> JobDescription {
         var job = JobDescription(
-            job: "job-1", nonce: Digest(of: (0..<32).map { _ in UInt8.random(in: .min ... .max) }), gateway: "gateway-1",
+            job: "job-1", nonce: Digest(of: (0..<32).map { _ in UInt8.random(in: .min ... .max) }),
+            gateway: "gateway-1",
             keySet: keys.manifest.keySet, manifest: manifest, model: keys.descriptor.name,
             modelDigest: keys.model.model.digest, inputs: inputs.map { Digest(of: $0) }, created: Date())
         change(&job)
@@ -72,10 +77,26 @@ struct Bench: Sendable {
     }
 }
 
+/// What came back.
+struct Answer: Sendable {
+    let status: HTTPResponse.Status
+    let headers: HTTPFields
+    let bytes: [UInt8]
+
+    init(_ head: HTTPResponse, _ body: ByteBuffer?) {
+        status = head.status
+        headers = head.headerFields
+        bytes = body.map { Array($0.readableBytesView) } ?? []
+    }
+
+    var text: String { String(decoding: bytes, as: UTF8.self) }
+}
+
 /// Signed requests to one unit.
 struct Conversation: Sendable {
     let bench: Bench
-    let client: any TestClientProtocol
+    /// Sends a request as it is.
+    let exchange: @Sendable (HTTPRequest.Method, String, HTTPFields, ByteBuffer?) async throws -> Answer
 
     /// Fields of a signed request.
     func signature(
@@ -91,10 +112,15 @@ struct Conversation: Sendable {
 
     func send(
         _ method: HTTPRequest.Method, _ path: String, body: [UInt8] = [], by key: SigningKey? = nil
-    ) async throws -> TestResponse {
-        try await client.execute(
-            uri: path, method: method, headers: try signature(method, path, body: body, by: key),
-            body: body.isEmpty ? nil : ByteBuffer(bytes: body))
+    ) async throws -> Answer {
+        try await raw(method, path, try signature(method, path, body: body, by: key), body)
+    }
+
+    /// Sends a request with just these fields.
+    func raw(
+        _ method: HTTPRequest.Method, _ path: String, _ fields: HTTPFields = [:], _ body: [UInt8] = []
+    ) async throws -> Answer {
+        try await exchange(method, path, fields, body.isEmpty ? nil : ByteBuffer(bytes: body))
     }
 
     /// Sends a request that must be refused, and checks the form of the refusal.
@@ -105,7 +131,7 @@ struct Conversation: Sendable {
         try checkedName(of: try await send(method, path, body: body, by: key))
     }
 
-    func checkedName(of response: TestResponse) throws -> String {
+    func checkedName(of response: Answer) throws -> String {
         let problem = Problem(decoding: response.bytes, status: response.status.code)
         #expect(response.status.code >= 400)
         #expect(response.headers[.contentType] == Problem.mediaType)
@@ -118,13 +144,13 @@ struct Conversation: Sendable {
 
     func announce(_ manifest: SignedStatement<KeySetManifest>) async throws -> UnitKeyStatus {
         let response = try await send(.put, "/v1/manifests/\(manifest.digest)", body: try manifest.serialized())
-        try #require(response.status == .ok, "\(String(buffer: response.body))")
+        try #require(response.status == .ok, "\(response.text)")
         return try APIJSON.decode(UnitKeyStatus.self, from: response.bytes)
     }
 
     func status(_ manifest: Digest) async throws -> UnitKeyStatus {
         let response = try await send(.get, "/v1/manifests/\(manifest)")
-        try #require(response.status == .ok, "\(String(buffer: response.body))")
+        try #require(response.status == .ok, "\(response.text)")
         return try APIJSON.decode(UnitKeyStatus.self, from: response.bytes)
     }
 
@@ -137,7 +163,7 @@ struct Conversation: Sendable {
             let digest = try #require(Digest(hex: need))
             let response = try await send(
                 .put, "/v1/manifests/\(manifest.digest)/keys/\(need)", body: try #require(keys.keys[digest]))
-            try #require(response.status == .noContent, "\(String(buffer: response.body))")
+            try #require(response.status == .noContent, "\(response.text)")
         }
         return manifest.digest
     }
@@ -150,7 +176,7 @@ struct Conversation: Sendable {
     /// - Returns: the outputs.
     func evaluate(_ keys: KeySetFixture, _ job: JobDescription, _ inputs: [[UInt8]]) async throws -> [[UInt8]] {
         let response = try await send(.post, "/v1/evaluate", body: try bundle(job, inputs))
-        try #require(response.status == .ok, "\(String(buffer: response.body))")
+        try #require(response.status == .ok, "\(response.text)")
         #expect(response.headers[.contentType] == MediaType.bundle)
         let timings = ServerTiming(fieldValue: response.headers[HTTPField.Name("Server-Timing")!] ?? "")
         #expect(timings.entries.map(\.name) == ["prediction"])
@@ -163,8 +189,4 @@ struct Conversation: Sendable {
         #expect(abs(receipt.evaluated.timeIntervalSinceNow) < 30)
         return outputs
     }
-}
-
-extension TestResponse {
-    var bytes: [UInt8] { Array(body.readableBytesView) }
 }

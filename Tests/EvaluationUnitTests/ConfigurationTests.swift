@@ -24,7 +24,8 @@ import Testing
             try Data(bytes).write(to: URL(fileURLWithPath: path + "/" + name))
         }
 
-        func load(_ text: String, _ applyLockPolicy: (MemoryLockPolicy) -> Void = { _ in }) throws -> UnitConfiguration {
+        func load(_ text: String, _ applyLockPolicy: (MemoryLockPolicy) -> Void = { _ in }) throws -> UnitConfiguration
+        {
             try write("unit.yaml", Array(text.utf8))
             return try UnitConfiguration(path: path + "/unit.yaml", applyLockPolicy: applyLockPolicy)
         }
@@ -68,13 +69,14 @@ import Testing
         #expect(configuration.limits.bodyBytes == 64 << 20)
         #expect(configuration.limits.queued == 256)
 
-        let full = Self.good + """
+        let full =
+            Self.good + """
 
-            installation: i
-            tenant: t
-            limits: {keyCacheMiB: 2, bodyMiB: 3, threads: 4, queued: 5}
-            memory: {lock: preferred}
-            """
+                installation: i
+                tenant: t
+                limits: {keyCacheMiB: 2, bodyMiB: 3, threads: 4, queued: 5}
+                memory: {lock: preferred}
+                """
         let other = try folder.load(full) { policy = $0 }
         #expect(policy == .preferred)
         #expect(other.limits == .init(keyCacheBytes: 2 << 20, bodyBytes: 3 << 20, threads: 4, queued: 5))
@@ -101,7 +103,6 @@ import Testing
         #expect(try issue("[tiny.json]", "[tiny.json, tiny.json]").contains("another model is named tiny"))
         #expect(try issue("[tiny.json]", "[]").hasPrefix("5: models: names no model"))
         #expect(try issue("manifestKeys: [", "manifestKeys: [xx, ").hasPrefix("9: manifestKeys: must be Ed25519"))
-        #expect(try issue("manifestKeys", "manifestkeys").contains("manifest"))
     }
 
     @Test("everything that is wrong is told at once")

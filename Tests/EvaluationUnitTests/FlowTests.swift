@@ -14,7 +14,7 @@ import Testing
     @Test("models are described under the unit's signature")
     func models() async throws {
         let bench = Bench(models: [try Models.tiny(), try Models.heartDisease()])
-        try await bench.run { unit in
+        try await bench.run { unit async throws in
             let response = try await unit.send(.get, "/v1/models")
             #expect(response.status == .ok)
             let list = try APIJSON.decode(UnitModelList.self, from: response.bytes)
@@ -29,7 +29,7 @@ import Testing
     @Test("the keys that are needed are brought, and results decrypt to the model's predictions")
     func tinyModel() async throws {
         let keys = try KeySetFixture(try Models.tiny())
-        try await Bench(models: [keys.model]).run { unit in
+        try await Bench(models: [keys.model]).run { unit async throws in
             let manifest = try unit.bench.signed(keys.manifest)
             let before = try await unit.announce(manifest)
             #expect(before.have.isEmpty)
@@ -59,7 +59,7 @@ import Testing
     @Test("the shipped model")
     func heartDisease() async throws {
         let keys = try KeySetFixture(try Models.heartDisease())
-        try await Bench(models: [keys.model]).run { unit in
+        try await Bench(models: [keys.model]).run { unit async throws in
             let manifest = try await unit.bring(keys)
             let records = Models.heartRecords(40)
             let inputs = try keys.encrypt(records)
@@ -77,7 +77,7 @@ import Testing
         var second = keys.manifest
         second.version = 2
         let (first, other) = (keys.manifest, second)
-        try await Bench(models: [keys.model]).run { unit in
+        try await Bench(models: [keys.model]).run { unit async throws in
             try await unit.bring(keys)
             let digests = (try unit.bench.signed(first).digest, try unit.bench.signed(other).digest)
             #expect(try await unit.announce(try unit.bench.signed(other)).need.isEmpty, "keys are shared")
@@ -86,28 +86,29 @@ import Testing
             #expect(try await unit.status(digests.1).need.isEmpty)
             #expect(try await unit.send(.delete, "/v1/manifests/\(digests.1)").status == .noContent)
             #expect(try await unit.announce(try unit.bench.signed(other)).have.isEmpty)
-            #expect(try await unit.send(.delete, "/v1/manifests/\(digests.0)").status == .noContent, "twice is no error")
+            #expect(
+                try await unit.send(.delete, "/v1/manifests/\(digests.0)").status == .noContent, "twice is no error")
         }
     }
 
     @Test("health needs no signature and tells nothing of the server")
     func health() async throws {
-        try await Bench(models: [try Models.tiny()]).run(.live) { unit in
+        try await Bench(models: [try Models.tiny()]).run(.live) { unit async throws in
             for path in ["/livez", "/readyz"] {
-                let response = try await unit.client.execute(uri: path, method: .get)
+                let response = try await unit.raw(.get, path)
                 #expect(response.status == .ok)
                 #expect(response.headers[.contentType] == MediaType.json)
                 #expect(response.headers[.server] == nil)
                 #expect(response.headers[.requestID]?.isEmpty == false)
             }
-            #expect(String(buffer: try await unit.client.execute(uri: "/readyz", method: .get).body).contains("true"))
+            #expect(try await unit.raw(.get, "/readyz").text.contains("true"))
         }
     }
 
     @Test("over a socket, large bodies too")
     func live() async throws {
         let keys = try KeySetFixture(try Models.tiny())
-        try await Bench(models: [keys.model]).run(.live) { unit in
+        try await Bench(models: [keys.model]).run(.live) { unit async throws in
             let manifest = try await unit.bring(keys)
             let records = Models.tinyRecords(9)
             let inputs = try keys.encrypt(records)
@@ -122,40 +123,40 @@ import Testing
     func gracefulShutdown() async throws {
         let keys = try KeySetFixture(try Models.tiny())
         let bench = Bench(models: [keys.model])
-        let unit = try EvaluationUnit(configuration: bench.configuration, logger: Bench.logger)
+        // The unit asks for the time when it has a request's head: then the request is in flight.
+        let heads = AsyncStream.makeStream(of: Void.self)
+        let isWatching = Atomic(false)
+        let unit = try EvaluationUnit(configuration: bench.configuration, logger: Bench.logger) {
+            if isWatching.load(ordering: .relaxed) { heads.continuation.yield() }
+            return Date()
+        }
         let ports = AsyncStream.makeStream(of: Int.self)
         let application = unit.application { port in ports.continuation.yield(port ?? 0) }
         let group = ServiceGroup(configuration: .init(services: [application], logger: Bench.logger))
         try await withThrowingTaskGroup(of: Void.self) { tasks in
             tasks.addTask { try await group.run() }
             let port = try #require(await ports.stream.first { _ in true })
-            try await TestClient.withClient(host: "127.0.0.1", port: port) { client in
-                let conversation = Conversation(bench: bench, client: LoopbackClient(client: client))
-                let manifest = try await conversation.bring(keys)
-                let records = Models.tinyRecords(24 * keys.descriptor.packing.batch)
-                let inputs = try keys.encrypt(records)
-                async let outputs = conversation.evaluate(
-                    keys, bench.job(keys, manifest: manifest, inputs: inputs), inputs)
-                try await Task.sleep(for: .milliseconds(100))
-                await group.triggerGracefulShutdown()
-                #expect(try await outputs.count == 24)
+            let client = TestClient(host: "127.0.0.1", port: port)
+            client.connect()
+            let conversation = Conversation(bench: bench) { method, path, headers, body in
+                let response = try await client.execute(
+                    TestClient.Request(path, method: method, authority: "localhost", headers: headers, body: body))
+                return Answer(response.head, response.body)
             }
+            let manifest = try await conversation.bring(keys)
+            let records = Models.tinyRecords(24 * keys.descriptor.packing.batch)
+            let inputs = try keys.encrypt(records)
+            let job = bench.job(keys, manifest: manifest, inputs: inputs)
+            isWatching.store(true, ordering: .relaxed)
+            async let outputs = conversation.evaluate(keys, job, inputs)
+            _ = await heads.stream.first { _ in true }
+            await group.triggerGracefulShutdown()
+            #expect(try await outputs.count == 24)
+            try? await client.shutdown()
             try await tasks.waitForAll()
+            await #expect(throws: (any Error).self, "nobody listens any more") {
+                try await TestClient.withClient(host: "127.0.0.1", port: port) { _ = try await $0.get("/livez") }
+            }
         }
-    }
-}
-
-/// The testing client over one connection, for a server that the test itself runs.
-private struct LoopbackClient: TestClientProtocol {
-    let client: TestClient
-    var port: Int? { nil }
-
-    func executeRequest(
-        uri: String, method: HTTPRequest.Method, headers: HTTPFields, body: ByteBuffer?
-    ) async throws -> TestResponse {
-        let response = try await client.execute(
-            TestClient.Request(uri, method: method, authority: "localhost", headers: headers, body: body))
-        return TestResponse(
-            head: response.head, body: response.body ?? ByteBuffer(), trailerHeaders: response.trailerHeaders)
     }
 }

@@ -12,7 +12,7 @@ import Testing
         let sets = try (1...3).map { try KeySetFixture(model, seedByte: UInt8($0), keySet: "ks-\($0)") }
         // Room for two of the three.
         let bench = Bench(models: [model], limits: .init(keyCacheBytes: 2 * Self.bytes(sets[0]) + 50_000, threads: 2))
-        try await bench.run { unit in
+        try await bench.run { unit async throws in
             let first = try await unit.bring(sets[0])
             let second = try await unit.bring(sets[1])
             #expect(try await unit.status(first).need.isEmpty, "which is a use")
@@ -32,7 +32,7 @@ import Testing
     func tooSmall() async throws {
         let keys = try KeySetFixture(try Models.tiny())
         let bench = Bench(models: [keys.model], limits: .init(keyCacheBytes: Self.bytes(keys) / 2, threads: 1))
-        try await bench.run { unit in
+        try await bench.run { unit async throws in
             let manifest = try bench.signed(keys.manifest)
             #expect(
                 try await unit.refusal(.put, "/v1/manifests/\(manifest.digest)", body: try manifest.serialized())
@@ -50,14 +50,16 @@ import Testing
         func fill(_ index: Int) throws {
             try cache.insert(held[index])
             for object in held[index].needed {
-                let key = try EvaluationKey(serialized: try #require(sets[index].keys[object.digest]), context: model.context)
+                let key = try EvaluationKey(
+                    serialized: try #require(sets[index].keys[object.digest]), context: model.context)
                 try cache.insert(
-                    key, digest: object.digest, byteCount: object.memoryBytes(model.context), manifest: held[index].digest)
+                    key, digest: object.digest, byteCount: object.memoryBytes(model.context),
+                    manifest: held[index].digest)
             }
         }
         try fill(0)
         let objects = try held[0].keys(for: model.plan.profile)
-        try await cache.withKeys(objects, of: held[0].digest) { keys in
+        try await cache.withKeys(objects, of: held[0].digest) { keys async throws in
             #expect(throws: UnitProblem.keyCacheBusy) { try fill(1) }
             #expect(keys.relinearization != nil)
             #expect(try cache.status(held[0].digest).need.isEmpty)
@@ -78,10 +80,10 @@ import Testing
         let model = try Models.tiny()
         let keys = try KeySetFixture(model)
         let bench = Bench(models: [model])
-        let id = try #require(model.plan.profile.evaluationKeys.first { $0.level == 1 })
-        let higher = EvaluationKeyID(kind: id.kind, galois: id.galois, level: 2)
+        let id = try #require(model.plan.profile.evaluationKeys.first { $0.kind == .relinearization })
+        let higher = EvaluationKeyID(kind: .relinearization, level: id.level + 1)
         let entry = KeySetObject(
-            kind: .galois, galois: id.galois, level: 2, generation: 0,
+            kind: .relinearization, galois: 0, level: higher.level, generation: 0,
             bytes: EvaluationKey.serializedByteCount(higher, context: model.context), digest: Digest(of: [2]))
         for position in [1, keys.manifest.objects.count] {
             var manifest = keys.manifest
@@ -90,8 +92,8 @@ import Testing
             #expect(try held.keys(for: model.plan.profile).allSatisfy { $0.digest != entry.digest })
         }
         var manifest = keys.manifest
-        manifest.objects.removeAll { $0.galois == id.galois }
-        #expect(throws: UnitProblem.manifestLacksKeys(["galois-\(id.galois)"])) {
+        manifest.objects.removeAll { $0.kind == .relinearization }
+        #expect(throws: UnitProblem.manifestLacksKeys(["relinearization"])) {
             try HeldManifest(try bench.signed(manifest), models: [model]).keys(for: model.plan.profile)
         }
         manifest.objects.append(entry)

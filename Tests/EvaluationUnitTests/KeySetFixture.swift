@@ -63,7 +63,8 @@ struct KeySetFixture: Sendable {
     }
 
     private static func seed(_ bytes: [UInt8]) throws -> Seed {
-        let secret = try bytes.withUnsafeBytes { try SecretBytes(copying: $0) }
+        var secret = try SecretBytes(count: bytes.count)
+        secret.withUnsafeMutableBytes { $0.copyBytes(from: bytes) }
         guard let seed = Seed(secret) else { throw HEError.malformedObject(reason: "seed") }
         return seed
     }

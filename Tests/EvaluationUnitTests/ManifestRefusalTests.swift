@@ -16,7 +16,7 @@ import Testing
     func manifests() async throws {
         let keys = try KeySetFixture(try Models.tiny())
         let bench = Bench(models: [keys.model], installation: "test", tenant: "default")
-        try await bench.run { unit in
+        try await bench.run { unit async throws in
             func refusal(
                 _ change: (inout KeySetManifest) -> Void, by key: SigningKey? = nil
             ) async throws -> String {
@@ -50,7 +50,8 @@ import Testing
             let good = try bench.signed(keys.manifest)
             let other = Digest(of: [1])
             #expect(
-                try await unit.refusal(.put, Self.path(other), body: try good.serialized()) == "manifest-digest-mismatch")
+                try await unit.refusal(.put, Self.path(other), body: try good.serialized())
+                    == "manifest-digest-mismatch")
             #expect(try await unit.refusal(.put, Self.path(other), body: Array("{}".utf8)) == "malformed-manifest")
             #expect(try await unit.refusal(.put, Self.path(other)) == "malformed-manifest")
             let job = unit.bench.job(keys, manifest: other, inputs: [[1]])
@@ -66,7 +67,7 @@ import Testing
         let others = try KeySetFixture(keys.model, seedByte: 8, keySet: "ks-2")
         let fixture = try #require(keys.keys.sorted { $0.key.hex < $1.key.hex }.first)
         let other = try #require(others.keys.first)
-        try await Bench(models: [keys.model]).run { unit in
+        try await Bench(models: [keys.model]).run { unit async throws in
             let manifest = try unit.bench.signed(keys.manifest)
             func path(_ key: Digest) -> String { "\(Self.path(manifest.digest))/keys/\(key)" }
             #expect(try await unit.refusal(.put, path(fixture.key), body: fixture.value) == "unknown-manifest")
@@ -93,7 +94,7 @@ import Testing
         let galois = keys.manifest.objects.filter { $0.kind == .galois && $0.level == 4 }
         try #require(galois.count >= 2)
         let garbage = [UInt8](repeating: 9, count: galois[1].bytes)
-        try await Bench(models: [keys.model]).run { unit in
+        try await Bench(models: [keys.model]).run { unit async throws in
             // Two keys of equal length with their digests swapped, and garbage of the right length.
             var manifest = keys.manifest
             manifest.objects = [
@@ -115,7 +116,7 @@ import Testing
         let keys = try KeySetFixture(try Models.tiny())
         let context = try EncryptionContext(preset.parameters)
         let digest = try #require(Digest(bytes: context.parameterDigest))
-        try await Bench(models: [keys.model]).run { unit in
+        try await Bench(models: [keys.model]).run { unit async throws in
             var manifest = keys.manifest
             manifest.parameters = preset.parameters
             manifest.parameterDigest = digest

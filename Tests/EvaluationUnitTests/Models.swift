@@ -44,15 +44,23 @@ enum Models {
 
     static func heartRecords(_ count: Int) -> [Record] {
         (0..<count).map { index in
-            Record([
-                "age": .number(Double(30 + index % 40)), "trestbps": .number(Double(100 + index % 60)),
-                "chol": .number(Double(180 + index % 100)), "thalach": .number(Double(90 + index % 90)),
-                "oldpeak": .number(Double(index % 4) / 2), "sex": .number(Double(index % 2)),
-                "fbs": .number(Double(index / 2 % 2)), "exang": .number(Double(index / 3 % 2)),
-                "cp": .number(Double(1 + index % 4)), "restecg": .number(Double(index % 3)),
-                "slope": .number(Double(1 + index % 3)), "ca": index % 9 == 0 ? .missing : .number(Double(index % 4)),
-                "thal": .number([3, 6, 7][index % 3]),
-            ])
+            var fields: [String: Record.Value] = [:]
+            func set(_ name: String, _ value: Int) { fields[name] = .number(Double(value)) }
+            set("age", 30 + index % 40)
+            set("trestbps", 100 + index % 60)
+            set("chol", 180 + index % 100)
+            set("thalach", 90 + index % 90)
+            set("oldpeak", index % 4)
+            set("sex", index % 2)
+            set("fbs", index / 2 % 2)
+            set("exang", index / 3 % 2)
+            set("cp", 1 + index % 4)
+            set("restecg", index % 3)
+            set("slope", 1 + index % 3)
+            set("ca", index % 4)
+            if index % 9 == 0 { fields["ca"] = .missing }
+            set("thal", [3, 6, 7][index % 3])
+            return Record(fields)
         }
     }
 }

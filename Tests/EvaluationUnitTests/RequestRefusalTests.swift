@@ -1,6 +1,7 @@
 import Attestation
 import EvaluationUnit
 import Foundation
+import HTTPTypes
 import Hummingbird
 import HummingbirdTesting
 import NIOCore
@@ -16,9 +17,9 @@ import Testing
             (.delete, "/v1/manifests/\(digest)"), (.put, "/v1/manifests/\(digest)/keys/\(digest)"),
             (.post, "/v1/evaluate"), (.patch, "/v1/evaluate"),
         ]
-        try await Bench(models: [try Models.tiny()]).run { unit in
+        try await Bench(models: [try Models.tiny()]).run { unit async throws in
             for (method, path) in routes {
-                let unsigned = try await unit.client.execute(uri: path, method: method)
+                let unsigned = try await unit.raw(method, path)
                 #expect(unsigned.status == .unauthorized)
                 #expect(try unit.checkedName(of: unsigned) == "signature-missing")
                 #expect(try await unit.refusal(method, path, by: unit.bench.stranger) == "signature-unknown-key")
@@ -28,7 +29,7 @@ import Testing
             let input = HTTPField.Name("Signature-Input")!
             fields[input] = fields[input]?.replacingOccurrences(
                 of: unit.bench.stranger.id.value, with: unit.bench.gateway.id.value)
-            let forged = try await unit.client.execute(uri: "/v1/models", method: .get, headers: fields)
+            let forged = try await unit.raw(.get, "/v1/models", fields)
             #expect(try unit.checkedName(of: forged) == "signature-bad")
         }
     }
@@ -36,20 +37,23 @@ import Testing
     @Test("a request is taken once, as it was signed, and in its time")
     func alterations() async throws {
         let keys = try KeySetFixture(try Models.tiny())
-        try await Bench(models: [keys.model]).run { unit in
+        try await Bench(models: [keys.model]).run { unit async throws in
             func name(
                 _ method: HTTPRequest.Method, _ path: String, _ fields: HTTPFields, _ body: [UInt8] = []
             ) async throws -> String {
-                let response = try await unit.client.execute(
-                    uri: path, method: method, headers: fields, body: ByteBuffer(bytes: body))
+                let response = try await unit.raw(method, path, fields, body)
                 #expect(response.status == .unauthorized)
                 return try unit.checkedName(of: response)
             }
             let models = try unit.signature(.get, "/v1/models", body: [])
-            #expect(try await unit.client.execute(uri: "/v1/models", method: .get, headers: models).status == .ok)
+            #expect(try await unit.raw(.get, "/v1/models", models).status == .ok)
             #expect(try await name(.get, "/v1/models", models) == "signature-replayed")
-            #expect(try await name(.get, "/v1/models?x", try unit.signature(.get, "/v1/models", body: [])) == "signature-bad")
-            #expect(try await name(.post, "/v1/evaluate", try unit.signature(.get, "/v1/models", body: [])) == "signature-bad")
+            #expect(
+                try await name(.get, "/v1/models?x", try unit.signature(.get, "/v1/models", body: []))
+                    == "signature-bad")
+            #expect(
+                try await name(.post, "/v1/evaluate", try unit.signature(.get, "/v1/models", body: []))
+                    == "signature-bad")
             let old = try unit.signature(.get, "/v1/models", body: [], now: Date() - 400)
             #expect(try await name(.get, "/v1/models", old) == "signature-expired")
 
@@ -65,15 +69,15 @@ import Testing
 
     @Test("paths and methods that there are not")
     func routing() async throws {
-        try await Bench(models: [try Models.tiny()]).run { unit in
-            let missing = try await unit.client.execute(uri: "/v1/nothing", method: .get)
+        try await Bench(models: [try Models.tiny()]).run { unit async throws in
+            let missing = try await unit.raw(.get, "/v1/nothing")
             #expect(missing.status == .notFound)
             #expect(try unit.checkedName(of: missing) == "not-found")
             let wrong = try await unit.send(.post, "/v1/models")
             #expect(wrong.status == .methodNotAllowed)
             #expect(wrong.headers[.allow] == "GET")
             #expect(try unit.checkedName(of: wrong) == "method-not-allowed")
-            let health = try await unit.client.execute(uri: "/livez", method: .post)
+            let health = try await unit.raw(.post, "/livez")
             #expect(try unit.checkedName(of: health) == "method-not-allowed")
             for path in ["/v1/manifests/abc", "/v1/manifests/\(String(repeating: "A", count: 64))"] {
                 #expect(try await unit.refusal(.get, path) == "malformed-digest")
@@ -84,7 +88,7 @@ import Testing
     @Test("bodies beyond the limit", arguments: [true, false])
     func bodies(live: Bool) async throws {
         let bench = Bench(models: [try Models.tiny()], limits: .init(bodyBytes: 100_000, threads: 1))
-        try await bench.run(live ? .live : .router) { unit in
+        try await bench.run(live ? .live : .router) { unit async throws in
             let body = [UInt8](repeating: 0, count: 100_001)
             #expect(try await unit.refusal(.post, "/v1/evaluate", body: body) == "body-too-large")
             #expect(try await unit.refusal(.put, "/v1/manifests/\(Digest(of: body))", body: body) == "body-too-large")

@@ -1,5 +1,7 @@
 import HKMSClient
+import HTTPTypes
 import Hummingbird
+import Logging
 import NIOCore
 import ServiceKit
 
@@ -38,6 +40,7 @@ actor TestGateway {
     static let token = "hkms_test"
 
     /// Serves `answer` while `body` runs.
+    @discardableResult
     static func serving<Result: Sendable>(
         _ answer: Answer, timeout: Duration = .seconds(20), limits: HKMSClient.Limits = .init(),
         _ body: @Sendable @escaping (HKMSClient, TestGateway) async throws -> Result
@@ -61,7 +64,8 @@ actor TestGateway {
                     body: .init(byteBuffer: ByteBuffer(bytes: answer.body)))
             },
             configuration: .init(address: .hostname("127.0.0.1", port: 0)),
-            onServerRunning: { channel in continuation.yield(channel.localAddress?.port ?? 0) })
+            onServerRunning: { channel in continuation.yield(channel.localAddress?.port ?? 0) },
+            logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
         return try await withThrowingTaskGroup(of: Result?.self) { group in
             group.addTask {
                 try await application.run()

@@ -219,7 +219,7 @@ struct SealingContextParts {
     var mode = ProtectionMode.direct
     var origin = KeyOrigin.derived
 
-    static let changes: [(inout SealingContextParts) -> Void] = [
+    static let changes: [@Sendable (inout SealingContextParts) -> Void] = [
         { $0.installation = "other" }, { $0.tenant = "other" }, { $0.keySet = "ks-2" },
         { $0.owner = KeySetOwner(kind: .user, issuer: "static", subject: "bob") },
         { $0.owner = KeySetOwner(kind: .user, issuer: "https://issuer", subject: "alice") },

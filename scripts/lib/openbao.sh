@@ -58,6 +58,8 @@ openbao_install() {
         return 1
     fi
     chmod +x "$binary"
+    # As /proc/PID/exe will show it, also where DIR/venv is a link to a shared installation.
+    binary=$(realpath "$binary")
     if ! version=$("$binary" version 2>/dev/null); then
         openbao__say "$binary does not run on this machine"
         return 1

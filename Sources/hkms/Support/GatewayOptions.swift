@@ -50,7 +50,8 @@ struct GatewayOptions: ParsableArguments {
 
     private func token() throws -> String {
         if let path = tokenFile ?? Self.environment("HKMS_TOKEN_FILE") {
-            let bytes = try InputFile.read(path, maximumBytes: 2 * StaticTokenFile.maximumTokenBytes)
+            let bytes = try InputFile.read(
+                path, maximumBytes: 2 * StaticTokenFile.maximumTokenBytes, code: .validationFailure)
             guard let text = String(validating: bytes, as: UTF8.self) else {
                 throw HKMSClientError.invalidToken(reason: "in \(path) is no text")
             }

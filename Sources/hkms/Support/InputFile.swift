@@ -1,3 +1,4 @@
+import ArgumentParser
 import Foundation
 
 /// Reads files that a user names; `-` is standard input.
@@ -8,7 +9,10 @@ enum InputFile {
     static let maximumDataBytes = 16 << 20
     private static let chunkBytes = 1 << 20
 
-    static func read(_ path: String, maximumBytes: Int) throws -> [UInt8] {
+    /// - Parameter code: of the exit where the file cannot be read.
+    static func read(
+        _ path: String, maximumBytes: Int, code: ExitCode = CommandFailure.inputData
+    ) throws -> [UInt8] {
         let name = path == "-" ? "standard input" : path
         var bytes: [UInt8] = []
         do {
@@ -23,12 +27,12 @@ enum InputFile {
         } catch {
             throw CommandFailure(
                 title: "File not readable", detail: "\(name) cannot be read",
-                fix: "Check that it exists and that you may read it.", code: CommandFailure.inputData)
+                fix: "Check that it exists and that you may read it.", code: code)
         }
         guard bytes.count <= maximumBytes else {
             throw CommandFailure(
                 title: "File too large", detail: "\(name) has more than \(Format.bytes(maximumBytes))",
-                fix: "Split it.", code: CommandFailure.inputData)
+                fix: "Give a smaller one, or split it.", code: code)
         }
         return bytes
     }

@@ -1,0 +1,258 @@
+import Foundation
+import HKMSClient
+import ServiceKit
+import Testing
+
+/// The errors that a first user meets: each has a name and says what to do.
+@Suite(.serialized) struct FirstErrorTests {
+    @Test("errors over HTTP are named")
+    func overHTTP() async throws {
+        try await Installation.use(bodyMiB: 1) { installation in
+            let (alice, bob) = (installation.alice, installation.bob)
+            let info = try await alice.register(
+                RegisterRequest(requestId: "a", mode: "direct", model: "heart-disease")
+            ).body
+            let keySet = info.id
+            let vector = [EncryptRequest.Vector(real: [1, 2])]
+            let ciphertexts = try await alice.encrypt(vectors: vector, keySet: keySet).body
+
+            // Unknown and foreign look alike.
+            await expectProblem("unknown-key-set", status: 404) { _ = try await alice.keySet("ks-0123456789abcdef") }
+            await expectProblem("unknown-key-set", status: 404) { _ = try await bob.keySet(keySet) }
+            await expectProblem("unknown-key-set", status: 404) { _ = try await bob.publicKey(ofKeySet: keySet) }
+            await expectProblem("unknown-key-set", status: 404) {
+                _ = try await bob.encrypt(vectors: vector, keySet: keySet)
+            }
+            await expectProblem("unknown-key-set", status: 404) {
+                _ = try await bob.decrypt(ciphertexts, keySet: keySet)
+            }
+            await expectProblem("unknown-key-set", status: 404) { _ = try await bob.destroy(keySet: keySet) }
+            await expectProblem("unknown-key-set", status: 404) {
+                _ = try await bob.predict(
+                    model: "heart-disease", PredictRequest(keySet: keySet, records: [Self.record]))
+            }
+
+            // Ciphertexts that nobody vouches for.
+            var altered = ciphertexts[0]
+            altered[altered.count / 2] ^= 1
+            let bytes = altered
+            await expectProblem("ciphertext-not-vouched", status: 403) {
+                _ = try await alice.decrypt([bytes], keySet: keySet)
+            }
+            let other = try await alice.register(RegisterRequest(requestId: "b", mode: "direct", preset: "ckks-12"))
+                .body
+            await expectProblem("ciphertext-not-vouched", status: 403) {
+                _ = try await alice.decrypt(ciphertexts, keySet: other.id)
+            }
+            await expectProblem("ciphertext-not-vouched", status: 403) {
+                _ = try await alice.openJob(keySet: keySet, model: "heart-disease", ciphertexts: [bytes])
+            }
+            await expectProblem("key-set-does-not-fit-model", status: 409) {
+                _ = try await alice.predict(
+                    model: "heart-disease", PredictRequest(keySet: other.id, records: [Self.record]))
+            }
+            // Encrypted here, but not at the model's level.
+            let low = try await alice.encrypt(vectors: vector, keySet: keySet, level: 2).body
+            let job = try await alice.openJob(keySet: keySet, model: "heart-disease", ciphertexts: low).body
+            var ended = job
+            for _ in 0..<400 where ended.state == "open" {
+                try await Task.sleep(for: .milliseconds(25))
+                ended = try await alice.job(job.id).body
+            }
+            #expect(ended.state == "failed")
+            #expect(ended.failure == "unit-refused")
+
+            // Values.
+            await expectProblem("value-out-of-range") {
+                _ = try await alice.encrypt(vectors: [.init(real: [1e200])], keySet: keySet)
+            }
+            await expectProblem("too-many-values") {
+                _ = try await alice.encrypt(vectors: [.init(real: .init(repeating: 0, count: 4097))], keySet: keySet)
+            }
+            await expectProblem("invalid-request", status: 400) {
+                _ = try await alice.encrypt(vectors: [.init(real: [1, 2], imaginary: [1])], keySet: keySet)
+            }
+            await expectProblem("level-does-not-fit") {
+                _ = try await alice.encrypt(vectors: vector, keySet: keySet, level: 9)
+            }
+            for value in ["NaN", "Infinity", "1e999"] {
+                let answer = try installation.curl(
+                    "-X", "POST", "-d", "{\"vectors\":[{\"real\":[\(value)]}]}",
+                    "\(installation.gatewayURL)/v1/keysets/\(keySet)/encrypt")
+                let problem = Problem(decoding: Array(answer.out.utf8), status: 0)
+                #expect(["invalid-request", "value-not-finite"].contains(problem.name), "\(value): \(answer.out)")
+            }
+
+            // Records.
+            for (field, value) in [("age", 500.0), ("cp", 9), ("sex", 2)] as [(String, Double)] {
+                var record = Self.record
+                record[field] = .some(value)
+                let changed = record
+                await expectProblem("invalid-records", status: 422) {
+                    _ = try await alice.predict(
+                        model: "heart-disease", PredictRequest(keySet: keySet, records: [changed]))
+                }
+            }
+            var lacking = Self.record
+            lacking["chol"] = nil
+            let incomplete = lacking
+            await expectProblem("invalid-records") {
+                _ = try await alice.predict(
+                    model: "heart-disease", PredictRequest(keySet: keySet, records: [incomplete]))
+            }
+            await expectProblem("invalid-records") {
+                _ = try await alice.predict(model: "heart-disease", PredictRequest(keySet: keySet, records: []))
+            }
+            await expectProblem("unknown-model", status: 404) {
+                _ = try await alice.predict(model: "weather", PredictRequest(keySet: keySet, records: [Self.record]))
+            }
+
+            // Requests.
+            await expectProblem("unknown-preset") {
+                _ = try await alice.register(RegisterRequest(requestId: "c", mode: "direct", preset: "ckks-99"))
+            }
+            await expectProblem("invalid-request") {
+                _ = try await alice.register(RegisterRequest(requestId: "c", mode: "open", preset: "ckks-12"))
+            }
+            await expectProblem("request-id-reused", status: 409) {
+                _ = try await alice.register(RegisterRequest(requestId: "a", mode: "envelope", model: "heart-disease"))
+            }
+            var weak = RegisterRequest(requestId: "weak", mode: "direct")
+            weak.parameters = ParametersBody(
+                scheme: "ckks", logN: 11, q: [1_152_921_504_606_830_593], p: [], alpha: 0)
+            let insecure = weak
+            await expectProblem("insecure-parameters") { _ = try await alice.register(insecure) }
+            var any = RegisterRequest(requestId: "any", mode: "direct", preset: "ckks-12")
+            any.decryptAny = true
+            let anything = any
+            await expectProblem("decrypt-any-not-granted", status: 403) { _ = try await alice.register(anything) }
+            await expectProblem("body-too-large", status: 413) {
+                _ = try await alice.encrypt(
+                    vectors: .init(repeating: .init(real: .init(repeating: 0.123456789, count: 4096)), count: 40),
+                    keySet: keySet)
+            }
+            let nobody = try HKMSClient(address: installation.gatewayURL, token: StaticTokenFile.generateToken())
+            await expectProblem("unauthenticated", status: 401) { _ = try await nobody.keySets() }
+            await nobody.shutdown()
+            let lost = try installation.curl("\(installation.gatewayURL)/v1/nothing")
+            #expect(Problem(decoding: Array(lost.out.utf8), status: 0).name == "not-found")
+            let garbage = try installation.curl(
+                "-X", "POST", "--data-binary", "garbage", "\(installation.gatewayURL)/v1/keysets/\(keySet)/decrypt")
+            #expect(garbage.out.contains("\"fix\""))
+
+            // The store alters an object: named, and healed when it is put back.
+            let file = installation.object(keySet, "sealed-seed")
+            let original = try Data(contentsOf: file)
+            var tampered = original
+            tampered[30] ^= 1
+            try tampered.write(to: file)
+            await expectProblem("object-tampered") { _ = try await alice.decrypt(ciphertexts, keySet: keySet) }
+            try FileManager.default.removeItem(at: file)
+            await expectProblem("object-missing") { _ = try await alice.decrypt(ciphertexts, keySet: keySet) }
+            try original.write(to: file)
+            _ = try await alice.decrypt(ciphertexts, keySet: keySet)
+
+            _ = try await alice.destroy(keySet: keySet)
+            await expectProblem("key-set-destroyed", status: 410) {
+                _ = try await alice.decrypt(ciphertexts, keySet: keySet)
+            }
+            await expectProblem("key-set-destroyed", status: 410) {
+                _ = try await alice.predict(
+                    model: "heart-disease", PredictRequest(keySet: keySet, records: [Self.record]))
+            }
+        }
+    }
+
+    @Test("a Transit key that is gone is named, and comes back as nothing")
+    func transitKeyGone() async throws {
+        let key = "gone-\(UUID().uuidString)"
+        let installation = try await Installation(.openbao, key: key)
+        do {
+            let info = try await installation.alice.register(
+                RegisterRequest(requestId: "a", mode: "direct", preset: "ckks-12")
+            ).body
+            let ciphertexts = try await installation.alice.encrypt(
+                vectors: [.init(real: [1])], keySet: info.id
+            ).body
+            let environment = ProcessInfo.processInfo.environment
+            let address = try #require(environment["HKMS_TEST_OPENBAO_ADDRESS"])
+            let token = try #require(environment["HKMS_TEST_OPENBAO_TOKEN"])
+            for (method, path, body) in [
+                ("POST", "\(key)/config", "{\"deletion_allowed\":true}"), ("DELETE", key, ""),
+            ] {
+                _ = try Programs.run(
+                    "/usr/bin/curl",
+                    [
+                        "-s", "--noproxy", "*", "-H", "X-Vault-Token: \(token)", "-X", method, "-d", body,
+                        "\(address)/v1/transit/keys/\(path)",
+                    ])
+            }
+            await expectProblem("kms-key-not-found", status: 502) {
+                _ = try await installation.alice.decrypt(ciphertexts, keySet: info.id)
+            }
+            await expectProblem("kms-key-not-found", status: 502) {
+                _ = try await installation.alice.register(
+                    RegisterRequest(requestId: "b", mode: "envelope", preset: "ckks-12"))
+            }
+            #expect(try await installation.alice.keySets().body.keySets.count == 1)
+        } catch {
+            await installation.stop()
+            throw error
+        }
+        await installation.stop()
+    }
+
+    @Test(
+        "a bad configuration is refused with file, line and what to do",
+        arguments: [
+            ("listen:\n  host: 0.0.0.0\n  port: 0\n", "loopback"), ("unknownKey: 1\n", "unknownKey"),
+            ("limits: {threads: none}\n", "threads"),
+            ("units: [{name: X, url: ftp://a, publicKey: 00}]\n", "publicKey"),
+        ])
+    func badConfiguration(lines: String, word: String) throws {
+        let folder = FileManager.default.temporaryDirectory.appendingPathComponent("hkms-bad-\(UUID().uuidString)")
+        defer { try? FileManager.default.removeItem(at: folder) }
+        let hkms = try Programs.path("hkms")
+        #expect(try Programs.run(hkms, ["init", folder.path, "--dev"]).status == 0)
+        let file = folder.appendingPathComponent("hkms.yaml")
+        let text = try String(contentsOf: file, encoding: .utf8)
+        #expect(try Programs.run(hkms, ["serve", "--check", "--config", file.path]).status == 0)
+        let top = lines.prefix { $0 != ":" } + ":"
+        let kept = text.components(separatedBy: "\n")
+        // Replaces the section of the same name, where there is one.
+        var result: [String] = []
+        var skipping = false
+        for line in kept {
+            if !line.hasPrefix(" ") { skipping = line.hasPrefix(String(top)) }
+            if !skipping { result.append(line) }
+        }
+        try Data((result.joined(separator: "\n") + lines).utf8).write(to: file)
+        let output = try Programs.run(hkms, ["serve", "--config", file.path])
+        #expect(output.status == 78)
+        #expect(output.error.contains("hkms.yaml:"))
+        #expect(output.error.contains(word))
+    }
+
+    @Test("a KMS that does not answer stops the start by name")
+    func kmsDown() async throws {
+        let folder = FileManager.default.temporaryDirectory.appendingPathComponent("hkms-down-\(UUID().uuidString)")
+        defer { try? FileManager.default.removeItem(at: folder) }
+        let token = FileManager.default.temporaryDirectory.appendingPathComponent("token-\(UUID().uuidString)")
+        try Data("nothing".utf8).write(to: token)
+        try FileManager.default.setAttributes([.posixPermissions: 0o600], ofItemAtPath: token.path)
+        let output = try Programs.run(
+            Programs.path("hkms"),
+            [
+                "init", folder.path, "--kms", "openbao", "--openbao-address",
+                "http://127.0.0.1:\(try Installation.freePort())", "--openbao-token-file", token.path,
+            ])
+        #expect(output.status != 0)
+        #expect(output.error.contains("KMS"))
+        #expect(!output.error.contains("nothing"))
+    }
+
+    static let record: RecordBody = [
+        "age": 63, "sex": 1, "cp": 1, "trestbps": 145, "chol": 233, "fbs": 1, "restecg": 2, "thalach": 150, "exang": 0,
+        "oldpeak": 2.3, "slope": 3, "ca": nil, "thal": 6,
+    ]
+}

@@ -1,0 +1,241 @@
+import Foundation
+import HKMSClient
+import ServiceKit
+import Synchronization
+import Testing
+
+/// The built programs and what they need; scripts/test says where they are.
+enum Programs {
+    static let repository = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+        .deletingLastPathComponent()
+
+    static func path(_ name: String) throws -> String {
+        let folder = try #require(
+            ProcessInfo.processInfo.environment["HKMS_TEST_BIN"], "HKMS_TEST_BIN is not set: run scripts/test")
+        return folder + "/" + name
+    }
+
+    struct Output {
+        let status: Int32
+        let out: String
+        let error: String
+    }
+
+    /// Runs a program to its end.
+    static func run(
+        _ program: String, _ arguments: [String], environment: [String: String] = [:], input: String? = nil
+    ) throws -> Output {
+        let process = Process()
+        process.executableURL = URL(fileURLWithPath: program)
+        process.arguments = arguments
+        process.environment = ProcessInfo.processInfo.environment.merging(environment) { $1 }
+        let folder = FileManager.default.temporaryDirectory
+        let outFile = folder.appendingPathComponent(UUID().uuidString)
+        let errorFile = folder.appendingPathComponent(UUID().uuidString)
+        defer { for file in [outFile, errorFile] { try? FileManager.default.removeItem(at: file) } }
+        for file in [outFile, errorFile] { try Data().write(to: file) }
+        process.standardOutput = try FileHandle(forWritingTo: outFile)
+        process.standardError = try FileHandle(forWritingTo: errorFile)
+        if let input {
+            let pipe = Pipe()
+            process.standardInput = pipe
+            try process.run()
+            try pipe.fileHandleForWriting.write(contentsOf: Data(input.utf8))
+            try pipe.fileHandleForWriting.close()
+        } else {
+            process.standardInput = FileHandle.nullDevice
+            try process.run()
+        }
+        process.waitUntilExit()
+        return Output(
+            status: process.terminationStatus, out: try String(contentsOf: outFile, encoding: .utf8),
+            error: try String(contentsOf: errorFile, encoding: .utf8))
+    }
+}
+
+/// A gateway and an evaluation unit as separate processes, made by `hkms init`.
+final class Installation: @unchecked Sendable {
+    // Sendable: `gateway` is replaced by one task at a time.
+    let folder: URL
+    let gatewayPort: Int
+    let unitPort: Int
+    private var gateway: Process?
+    private var unit: Process?
+    let alice: HKMSClient
+    let bob: HKMSClient
+
+    enum KMS: String, CaseIterable, Sendable {
+        case software
+        case openbao
+    }
+
+    init(_ kms: KMS = .software, key: String = "hkms-\(UUID().uuidString)", bodyMiB: Int? = nil) async throws {
+        folder = FileManager.default.temporaryDirectory.appendingPathComponent("hkms-system-\(UUID().uuidString)")
+        (gatewayPort, unitPort) = (try Self.freePort(), try Self.freePort())
+        var arguments = [
+            "init", folder.path, "--dev", "--key", key, "--model", Self.model.path, "--gateway-port", "\(gatewayPort)",
+            "--unit-port", "\(unitPort)",
+        ]
+        if kms == .openbao {
+            let environment = ProcessInfo.processInfo.environment
+            let address = try #require(
+                environment["HKMS_TEST_OPENBAO_TLS_ADDRESS"], "no OpenBao server: run scripts/test")
+            let token = try #require(environment["HKMS_TEST_OPENBAO_TOKEN"])
+            let tokenFile = FileManager.default.temporaryDirectory.appendingPathComponent("bao-\(UUID().uuidString)")
+            try Data(token.utf8).write(to: tokenFile)
+            try FileManager.default.setAttributes([.posixPermissions: 0o600], ofItemAtPath: tokenFile.path)
+            arguments += [
+                "--kms", "openbao", "--openbao-address", address, "--openbao-ca",
+                try #require(environment["HKMS_TEST_OPENBAO_CA"]), "--openbao-token-file", tokenFile.path,
+            ]
+        }
+        let made = try Programs.run(Programs.path("hkms"), arguments)
+        try #require(made.status == 0, "hkms init failed: \(made.error)")
+        let tokens = folder.appendingPathComponent("tokens.yaml")
+        let bobsToken = StaticTokenFile.generateToken()
+        let bobsEntry = "  - subject: bob\n    tokenSHA256: \(StaticTokenFile.tokenSHA256(bobsToken))\n"
+        try Data((String(contentsOf: tokens, encoding: .utf8) + bobsEntry).utf8).write(to: tokens)
+        if let bodyMiB {
+            let file = folder.appendingPathComponent("hkms.yaml")
+            try Data((String(contentsOf: file, encoding: .utf8) + "limits: {bodyMiB: \(bodyMiB)}\n").utf8).write(
+                to: file)
+        }
+        let token = try String(contentsOf: folder.appendingPathComponent("developer.token"), encoding: .utf8)
+            .trimmingCharacters(in: .whitespacesAndNewlines)
+        let address = "http://127.0.0.1:\(gatewayPort)"
+        alice = try HKMSClient(address: address, token: token)
+        bob = try HKMSClient(address: address, token: bobsToken)
+        try await start()
+    }
+
+    static let model = Programs.repository.appendingPathComponent("models/heart-disease.json")
+    static let records = Programs.repository.appendingPathComponent("models/heart-disease-made-up.csv")
+
+    var gatewayURL: String { "http://127.0.0.1:\(gatewayPort)" }
+    var tokenFile: String { folder.appendingPathComponent("developer.token").path }
+    func object(_ keySet: String, _ name: String) -> URL {
+        folder.appendingPathComponent("objects/keysets/\(keySet)/\(name)")
+    }
+
+    func start() async throws {
+        if unit == nil {
+            unit = try launch("hkms-evaluator", "evaluator.yaml", log: "unit.log")
+        }
+        gateway = try launch("hkms", "hkms.yaml", log: "gateway.log")
+        for (port, process, log) in [(unitPort, unit, "unit.log"), (gatewayPort, gateway, "gateway.log")] {
+            var ready = false
+            for _ in 0..<600 where !ready {
+                if process?.isRunning == false { break }
+                ready = (try? Self.status(of: "http://127.0.0.1:\(port)/readyz")) == 200
+                if !ready { try await Task.sleep(for: .milliseconds(50)) }
+            }
+            try #require(ready, "not ready: \(Self.text(folder.appendingPathComponent(log)))")
+        }
+    }
+
+    /// Ends the gateway as a crash does.
+    func killGateway() {
+        guard let gateway else { return }
+        kill(gateway.processIdentifier, SIGKILL)
+        gateway.waitUntilExit()
+        self.gateway = nil
+    }
+
+    func stop() async {
+        for process in [gateway, unit] {
+            process?.terminate()
+            process?.waitUntilExit()
+        }
+        gateway = nil
+        unit = nil
+        await alice.shutdown()
+        await bob.shutdown()
+        try? FileManager.default.removeItem(at: folder)
+    }
+
+    deinit { for process in [gateway, unit] where process?.isRunning == true { process?.terminate() } }
+
+    /// Runs `body` on an installation and stops it afterwards, whatever happens.
+    static func use(
+        _ kms: KMS = .software, bodyMiB: Int? = nil, _ body: (Installation) async throws -> Void
+    ) async throws {
+        let installation = try await Installation(kms, bodyMiB: bodyMiB)
+        do {
+            try await body(installation)
+        } catch {
+            await installation.stop()
+            throw error
+        }
+        await installation.stop()
+    }
+
+    private func launch(_ program: String, _ configuration: String, log: String) throws -> Process {
+        let process = Process()
+        process.executableURL = URL(fileURLWithPath: try Programs.path(program))
+        process.arguments = ["serve", "--config", folder.appendingPathComponent(configuration).path]
+        let file = folder.appendingPathComponent(log)
+        if !FileManager.default.fileExists(atPath: file.path) {
+            try Data().write(to: file)
+        }
+        let handle = try FileHandle(forWritingTo: file)
+        try handle.seekToEnd()
+        process.standardOutput = handle
+        process.standardError = handle
+        process.standardInput = FileHandle.nullDevice
+        try process.run()
+        return process
+    }
+
+    private static func text(_ file: URL) -> String { (try? String(contentsOf: file, encoding: .utf8)) ?? "" }
+
+    private static func status(of url: String) throws -> Int? {
+        let output = try Programs.run(
+            "/usr/bin/curl", ["-s", "--noproxy", "*", "-o", "/dev/null", "-w", "%{http_code}", url])
+        return Int(output.out)
+    }
+
+    private static let given = Mutex<Set<Int>>([])
+
+    /// A port that nobody listens on and that no other installation of this process was given.
+    static func freePort() throws -> Int {
+        for _ in 0..<50 {
+            let output = try Programs.run(
+                "/usr/bin/env",
+                [
+                    "python3", "-c",
+                    "import socket; s = socket.socket(); s.bind(('127.0.0.1', 0)); print(s.getsockname()[1])",
+                ])
+            if let port = Int(output.out.trimmingCharacters(in: .whitespacesAndNewlines)),
+                given.withLock({ $0.insert(port).inserted })
+            {
+                return port
+            }
+        }
+        throw CocoaError(.fileNoSuchFile)
+    }
+
+    func curl(_ arguments: String...) throws -> Programs.Output {
+        let token = try String(contentsOfFile: tokenFile, encoding: .utf8)
+            .trimmingCharacters(in: .whitespacesAndNewlines)
+        return try Programs.run(
+            "/usr/bin/curl",
+            ["-s", "--noproxy", "*", "-H", "Authorization: Bearer \(token)"] + arguments)
+    }
+}
+
+/// Expects the gateway's problem of this name.
+func expectProblem(
+    _ name: String, status: Int? = nil, sourceLocation: SourceLocation = #_sourceLocation,
+    _ body: () async throws -> Void
+) async {
+    do {
+        try await body()
+        Issue.record("no problem where \(name) is expected", sourceLocation: sourceLocation)
+    } catch let HKMSClientError.problem(problem) {
+        #expect(problem.name == name, sourceLocation: sourceLocation)
+        #expect(!problem.fix.isEmpty && !problem.detail.isEmpty, sourceLocation: sourceLocation)
+        if let status { #expect(problem.status == status, sourceLocation: sourceLocation) }
+    } catch {
+        Issue.record(error, sourceLocation: sourceLocation)
+    }
+}
