@@ -12,6 +12,8 @@ public struct JobDescription: Statement, Hashable {
     /// 32 random bytes in hex: the receipt must repeat them.
     public var nonce: Digest
     public var gateway: String
+    /// The unit that is asked; another refuses.
+    public var unit: String
     public var keySet: String
     /// The unit evaluates only under this manifest.
     public var manifest: Digest
@@ -22,12 +24,13 @@ public struct JobDescription: Statement, Hashable {
     public var created: Date
 
     public init(
-        job: String, nonce: Digest, gateway: String, keySet: String, manifest: Digest, model: String,
+        job: String, nonce: Digest, gateway: String, unit: String, keySet: String, manifest: Digest, model: String,
         modelDigest: Digest, inputs: [Digest], created: Date
     ) {
         self.job = job
         self.nonce = nonce
         self.gateway = gateway
+        self.unit = unit
         self.keySet = keySet
         self.manifest = manifest
         self.model = model
@@ -76,6 +79,7 @@ public struct Receipt: Statement, Hashable {
         }
         try require(job == description.job, "job")
         try require(nonce == description.nonce, "nonce")
+        try require(unit == description.unit, "evaluation unit")
         try require(keySet == description.keySet, "key set")
         try require(manifest == description.manifest, "manifest")
         try require(modelDigest == description.modelDigest, "model")

@@ -47,7 +47,9 @@ public struct VerificationKey: Sendable, Hashable {
 
     /// - Returns: nil unless `bytes` is an Ed25519 public key.
     public init?(_ bytes: [UInt8]) {
-        guard bytes.count == 32, (try? Curve25519.Signing.PublicKey(rawRepresentation: bytes)) != nil else { return nil }
+        guard bytes.count == 32, (try? Curve25519.Signing.PublicKey(rawRepresentation: bytes)) != nil else {
+            return nil
+        }
         self.bytes = bytes
         id = SigningKeyID(ed25519: bytes)
     }

@@ -48,7 +48,8 @@ public final class CompiledModel: Sendable {
                             guard diagonal.contains(where: { $0 != 0 }) else { return nil }
                             let width = packing.width
                             return try encoder.encode(
-                                slots { diagonal[($0 - giant % width + width) % width] }, scale: weightScale, level: level)
+                                slots { diagonal[($0 - giant % width + width) % width] }, scale: weightScale,
+                                level: level)
                         })
                 }
                 let encodedBias = try encoder.encode(
@@ -65,7 +66,9 @@ public final class CompiledModel: Sendable {
                     slots { $0 < weights.count ? weights[$0] : 0 }, scale: weightScale, level: level)
                 scale = scale * weightScale / last
                 stages.append(
-                    .dotProduct(weights: encoded, bias: try encoder.encode(slots { _ in bias }, scale: scale, level: level - 1)))
+                    .dotProduct(
+                        weights: encoded, bias: try encoder.encode(slots { _ in bias }, scale: scale, level: level - 1))
+                )
             }
         }
         self.stages = stages

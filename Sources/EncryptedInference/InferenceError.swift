@@ -5,7 +5,7 @@ public enum InferenceError: Error, Equatable, Sendable, CustomStringConvertible 
     /// The network is deeper, or wider, than every preset.
     case doesNotFit(reason: String)
 
-    // Records; `record` counts from 0
+    // Records; `record` counts from 0, in words from 1
     case missingField(record: Int, field: String)
     case notANumber(record: Int, field: String)
     case outOfRange(record: Int, field: String, value: Double, lower: Double, upper: Double)
@@ -20,14 +20,14 @@ public enum InferenceError: Error, Equatable, Sendable, CustomStringConvertible 
         switch self {
         case .malformedModel(let reason): "not a usable model: \(reason)"
         case .doesNotFit(let reason): "no parameters fit this model: \(reason)"
-        case .missingField(let record, let field): "record \(record): field \(field) is missing"
-        case .notANumber(let record, let field): "record \(record): \(field) is not a finite number"
+        case .missingField(let record, let field): "record \(record + 1): field \(field) is missing"
+        case .notANumber(let record, let field): "record \(record + 1): \(field) is not a finite number"
         case .outOfRange(let record, let field, let value, let lower, let upper):
-            "record \(record): \(field) is \(value); it must be in \(lower)...\(upper)"
+            "record \(record + 1): \(field) is \(value); it must be in \(lower)...\(upper)"
         case .unknownCategory(let record, let field, let value, let known):
-            "record \(record): \(field) is \(value); it must be one of \(known.map { "\($0)" }.joined(separator: ", "))"
+            "record \(record + 1): \(field) is \(value); it must be one of \(known.map { "\($0)" }.joined(separator: ", "))"
         case .missingValue(let record, let field):
-            "record \(record): \(field) has no value, and this model takes none missing there"
+            "record \(record + 1): \(field) has no value, and this model takes none missing there"
         case .noRecords: "there are no records: give at least one"
         case .unexpectedInput(let reason): "the input cannot be evaluated: \(reason)"
         }

@@ -46,7 +46,8 @@ public struct InputFeature: Sendable, Hashable, Codable {
             }
             if let valid {
                 try require(
-                    valid.count == 2 && valid.allSatisfy(\.isFinite) && valid[0] <= valid[1], "valid is [lowest, highest]")
+                    valid.count == 2 && valid.allSatisfy(\.isFinite) && valid[0] <= valid[1],
+                    "valid is [lowest, highest]")
             }
         case .binary: break
         case .oneHot:

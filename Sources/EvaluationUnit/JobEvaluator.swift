@@ -44,6 +44,7 @@ struct JobEvaluator: Sendable {
         guard let envelope = strings.first else { throw UnitProblem.malformedJob(reason: "the bundle is empty") }
         let inputs = Array(strings.dropFirst())
         let job = try Self.verified(envelope, by: requestKey)
+        guard job.unit == unit else { throw UnitProblem.jobForAnotherUnit }
         let now = clock()
         guard now.timeIntervalSince(job.created) <= Double(Self.lifetimeSeconds) else { throw UnitProblem.jobExpired }
         guard job.created.timeIntervalSince(now) <= Double(Self.clockSkewSeconds) else {

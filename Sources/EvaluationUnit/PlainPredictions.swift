@@ -27,9 +27,9 @@ public struct PlainPredictions: Codable, Sendable, Hashable {
         }
     }
 
-    /// Without the record's number, which counts from 0 while rows count from 1.
+    /// Without the record's number, which the row's number stands for.
     private static func reason(_ error: InferenceError, _ index: Int) -> String {
-        let prefix = "record \(index): "
+        let prefix = "record \(index + 1): "
         let text = error.description
         return text.hasPrefix(prefix) ? String(text.dropFirst(prefix.count)) : text
     }

@@ -28,6 +28,7 @@ package enum UnitProblem: Error, Equatable {
     // Jobs
     case jobNotTrusted(AttestationError)
     case malformedJob(reason: String)
+    case jobForAnotherUnit
     case jobExpired
     case jobNotYetValid
     case inputsMismatch
@@ -156,6 +157,11 @@ extension UnitProblem: ProblemConvertible {
             (
                 "malformed-job", 400, "The bundle does not begin with a job description: \(reason).",
                 "Send a bundle of the job's envelope and its input ciphertexts, in this order."
+            )
+        case .jobForAnotherUnit:
+            (
+                "job-for-another-unit", 403, "The job was described for another evaluation unit.",
+                "Send it to the unit that it names; check units.name in the gateway's configuration."
             )
         case .jobExpired:
             (

@@ -41,7 +41,8 @@ extension Gateway {
             guard job.state != .open else {
                 throw Problem(
                     name: "job-not-finished", title: "The job is not finished", status: 409,
-                    detail: "Job \(job.job) waits for its evaluation unit.", fix: "GET /v1/jobs/{id} until it is evaluated.",
+                    detail: "Job \(job.job) waits for its evaluation unit.",
+                    fix: "GET /v1/jobs/{id} until it is evaluated.",
                     retryAfterSeconds: 1)
             }
             return Response.bytes(

@@ -167,7 +167,9 @@ extension Gateway {
         var keys: [EvaluationKeyID] = []
         if body.relinearization ?? true { keys.append(EvaluationKeyID(kind: .relinearization, level: level)) }
         let rotations = body.rotations ?? []
-        guard rotations.count <= 1024 else { throw Problem.badRequest("more than 1024 rotations", fix: "Ask for fewer.") }
+        guard rotations.count <= 1024 else {
+            throw Problem.badRequest("more than 1024 rotations", fix: "Ask for fewer.")
+        }
         var elements = Set<Int>()
         for steps in rotations {
             guard abs(steps) < parameters.slotCount, steps != 0 else {
@@ -263,7 +265,8 @@ extension DestroyResponse {
         let meaning: String
         switch destruction.erasure {
         case .tombstoned:
-            meaning = "HKMS never uses this key set again and has removed its objects. Whoever kept a copy of the sealed "
+            meaning =
+                "HKMS never uses this key set again and has removed its objects. Whoever kept a copy of the sealed "
                 + "seed and may use the KMS key could still open it, until that key is destroyed."
         case .shredded: meaning = "The KMS key that sealed the seed is gone: nobody can open it again."
         }

@@ -129,7 +129,10 @@ extension Gateway {
                 manifest.objects.contains(where: {
                     $0.kind == kind && $0.galois == key.galois && $0.level >= key.level
                 })
-            else { throw misfit("The key set lacks a \(kind.rawValue) key (Galois element \(key.galois), level \(key.level)).") }
+            else {
+                throw misfit(
+                    "The key set lacks a \(kind.rawValue) key (Galois element \(key.galois), level \(key.level)).")
+            }
         }
     }
 

@@ -162,7 +162,6 @@ struct BearerMiddleware: RouterMiddleware {
             header.lowercased().hasPrefix("bearer "),
             let principal = try await authenticator.authenticate(bearer: String(header.dropFirst(7)))
         else { throw Self.unauthenticated }
-        var context = context
         context.principal = principal
         return try await next(request, context)
     }

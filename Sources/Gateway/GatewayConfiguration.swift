@@ -51,7 +51,9 @@ public struct GatewayConfiguration: Sendable {
         func path(_ value: String) -> String { value.hasPrefix("/") ? value : directory + "/" + value }
         func name(_ section: YAMLSection, _ key: String, default fallback: String? = nil) -> String {
             let value = fallback.map { section.string(key, default: $0) } ?? section.string(key)
-            let allowed = value.utf8.allSatisfy { ($0 >= 97 && $0 <= 122) || ($0 >= 48 && $0 <= 57) || $0 == 45 || $0 == 46 }
+            let allowed = value.utf8.allSatisfy {
+                ($0 >= 97 && $0 <= 122) || ($0 >= 48 && $0 <= 57) || $0 == 45 || $0 == 46
+            }
             if !(1...64).contains(value.utf8.count) || !allowed {
                 section.fail(key, "must be 1 to 64 lower-case letters, digits, hyphens and dots")
             }
@@ -75,9 +77,12 @@ public struct GatewayConfiguration: Sendable {
         }
         development = root.bool("development", default: false)
         listen = ListenAddress(root.optionalSection("listen"), defaultPort: 8080)
-        let lock = root.optionalSection("memory")?.optionalEnumeration("lock", of: MemoryLockPolicy.self) ?? .required
+        let memory = root.optionalSection("memory")
+        let lock = memory?.optionalEnumeration("lock", of: MemoryLockPolicy.self) ?? .required
         if lock == .preferred, !development {
-            root.optionalSection("memory")?.fail("lock", "may be preferred in development only: set development: true or raise the limit of locked memory")
+            memory?.fail(
+                "lock",
+                "may be preferred in development only: set development: true or raise the limit of locked memory")
         }
         lockPolicy = lock
         let storage = root.section("storage")
@@ -109,6 +114,7 @@ public struct GatewayConfiguration: Sendable {
 
     static func isLoopback(_ url: String) -> Bool {
         guard let parsed = URL(string: url), parsed.scheme == "http", let host = parsed.host() else { return false }
-        return ["127.0.0.1", "::1", "[::1]", "localhost"].contains(host) && (parsed.path() == "" || parsed.path() == "/")
+        return ["127.0.0.1", "::1", "[::1]", "localhost"].contains(host)
+            && (parsed.path() == "" || parsed.path() == "/")
     }
 }

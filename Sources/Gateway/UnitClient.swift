@@ -102,7 +102,8 @@ struct UnitClient: Sendable {
             throw Problem(
                 name: "unit-unavailable", title: "The evaluation unit does not answer", status: 502,
                 detail: "Evaluation unit \(unit.name) could not be reached.",
-                fix: "Check that it runs (hkms-evaluator serve) and that units.url in the gateway's configuration is right.",
+                fix:
+                    "Check that it runs (hkms-evaluator serve) and that units.url in the gateway's configuration is right.",
                 retryAfterSeconds: 5)
         }
         guard (200..<300).contains(response.status.code) else {

@@ -114,7 +114,9 @@ public struct EncryptionParameters: Sendable, Hashable {
         input += [scheme.rawValue, UInt8(logN), 1, 1]  // uniform ternary secret, CBD-21 error
         for short in [q.count, p.count, alpha, 0] { input += [UInt8(short >> 8), UInt8(short & 0xFF)] }
         for word in q + p + [t] {
-            for shift in stride(from: 56, through: 0, by: -8) { input.append(UInt8(truncatingIfNeeded: word >> UInt64(shift))) }
+            for shift in stride(from: 56, through: 0, by: -8) {
+                input.append(UInt8(truncatingIfNeeded: word >> UInt64(shift)))
+            }
         }
         return Array(SHA256.hash(data: input))
     }

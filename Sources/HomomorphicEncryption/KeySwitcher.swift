@@ -32,7 +32,8 @@ final class KeySwitcher: Sendable {
                 throw .specialModulusTooSmall(specialBits: Int(specialBits), digitBits: Int(digitBits.rounded(.up)))
             }
             digits.append(
-                Digit(range: range, conversion: BaseConversion(from: Array(keyBasis.moduli[range]), to: keyBasis.moduli)))
+                Digit(
+                    range: range, conversion: BaseConversion(from: Array(keyBasis.moduli[range]), to: keyBasis.moduli)))
         }
         self.context = context
         self.level = level
@@ -67,8 +68,10 @@ final class KeySwitcher: Sendable {
                         modulus.transform(raised)
                     }
                     let keyRow = row < level ? row : key.id.level + row - level
-                    key.b[index].withRow(keyRow) { b in sumB.withMutableRow(row) { modulus.multiplyAdd($0, raised, b) } }
-                    key.a[index].withRow(keyRow) { a in sumA.withMutableRow(row) { modulus.multiplyAdd($0, raised, a) } }
+                    key.b[index].withRow(keyRow) { b in sumB.withMutableRow(row) { modulus.multiplyAdd($0, raised, b) }
+                    }
+                    key.a[index].withRow(keyRow) { a in sumA.withMutableRow(row) { modulus.multiplyAdd($0, raised, a) }
+                    }
                 }
             }
         }

@@ -40,7 +40,7 @@ private struct Preset {
                 137438822401, 2147377153,
             ],
             p: [
-                274877816833,
+                274877816833
             ]),
         Preset(
             name: "ckks-13", logN: 13, scaleBits: 36, alpha: 1,
@@ -48,7 +48,7 @@ private struct Preset {
                 1125899906826241, 68719230977, 68718428161, 68718346241,
             ],
             p: [
-                1125899906629633,
+                1125899906629633
             ]),
         Preset(
             name: "ckks-14", logN: 14, scaleBits: 40, alpha: 2,

@@ -38,7 +38,8 @@ public final class EphemeralKeySet: Sendable {
             return try await manager.timed("sampleEncryption", &timings) {
                 try await manager.compute.run {
                     try vectors.map {
-                        try key.encrypt(encoder.encode($0, scale: profile.scale, level: profile.inputLevel)).serialized()
+                        try key.encrypt(encoder.encode($0, scale: profile.scale, level: profile.inputLevel))
+                            .serialized()
                     }
                 }
             }
@@ -54,7 +55,8 @@ public final class EphemeralKeySet: Sendable {
         }
         let description = JobDescription(
             job: KeyManager.newIdentifier("job"), nonce: try KeyManager.nonce(),
-            gateway: manager.configuration.gateway, keySet: keySet, manifest: manifest.digest, model: profile.model,
+            gateway: manager.configuration.gateway, unit: unit.name, keySet: keySet, manifest: manifest.digest,
+            model: profile.model,
             modelDigest: profile.modelDigest, inputs: inputs, created: manager.clock())
         do {
             return try SignedStatement(description, by: manager.keys.requestKey)
@@ -69,7 +71,7 @@ public final class EphemeralKeySet: Sendable {
         do {
             let receipt = try SignedStatement<Receipt>(verifying: envelope, pinned: [unit.verificationKey])
             try receipt.body.validate(answering: job, profile: profile.digest)
-            guard receipt.body.unit == unit.name, receipt.body.outputs == outputs.map({ Digest(of: $0) }) else {
+            guard receipt.body.outputs == outputs.map({ Digest(of: $0) }) else {
                 throw AttestationError.mismatch(field: "list of outputs")
             }
         } catch let error as AttestationError {
@@ -78,7 +80,9 @@ public final class EphemeralKeySet: Sendable {
         let material = material
         let parsed: [Ciphertext]
         do {
-            parsed = try outputs.map { bytes throws(HEError) in try Ciphertext(serialized: bytes, context: material.context) }
+            parsed = try outputs.map { bytes throws(HEError) in
+                try Ciphertext(serialized: bytes, context: material.context)
+            }
         } catch { throw .homomorphicEncryption(error) }
         do {
             return try await manager.timed("decryption", &timings) {
@@ -96,6 +100,9 @@ extension KeyManager {
     public func makeEphemeralKeySet(
         for profile: CircuitProfile, as requester: Requester, timings: inout StepTimings
     ) async throws(KeyManagementError) -> EphemeralKeySet {
+        guard requester.tenant == configuration.tenant else {
+            throw .invalidRequest(reason: "this gateway does not serve the tenant of this principal")
+        }
         do {
             try profile.validate()
             let context = try EncryptionContext.shared(profile.parameters)
@@ -103,7 +110,9 @@ extension KeyManager {
             let material = try await timed("secretKey", &timings) {
                 try await compute.run { try KeySetMaterial(holder, context: context) }
             }
-            let publicKey = try await timed("keyCreation", &timings) { try await compute.run { try material.publicKey() } }
+            let publicKey = try await timed("keyCreation", &timings) {
+                try await compute.run { try material.publicKey() }
+            }
             var entries: [(entry: KeySetObject, bytes: [UInt8])] = []
             for id in profile.evaluationKeys {
                 let bytes = try await timed("keyCreation", &timings) {
@@ -131,7 +140,8 @@ extension KeyManager {
                     sealing: .init(
                         mode: .ephemeral, provider: "none", keyName: "none", keyVersion: nil, epoch: 0,
                         sealedSeed: nil, sealedDataKey: nil),
-                    commitment: commitment, objects: objects, state: .active, dates: .init(created: now, activated: now),
+                    commitment: commitment, objects: objects, state: .active,
+                    dates: .init(created: now, activated: now),
                     policy: KeySetPolicy(), profile: profile, manifestKey: manifestKey)
             }
             return EphemeralKeySet(

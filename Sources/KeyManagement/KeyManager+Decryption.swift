@@ -47,7 +47,17 @@ extension KeyManager {
         } catch { throw KeyManagementError(error) }
         let sealed = try await sealedObjects(manifest)
 
-        // Debited before anything is released, and not given back.
+        if let budget = row.budget, budget < ciphertexts.count { throw .budgetExhausted }
+
+        var timings = StepTimings()
+        let opened: SeedHolder
+        do {
+            opened = try await timed("open", &timings) { try await open(sealed, manifest: manifest) }
+        } catch let error as UniformFailure {
+            throw await failure(error, keySet)
+        } catch { throw KeyManagementError(error) }
+
+        // Debited before anything is released, and not given back; a KMS that is down costs nothing.
         let spent = ciphertexts.count
         let exposed = exposes
         try await change(keySet) { row throws(KeyManagementError) in
@@ -61,13 +71,6 @@ extension KeyManager {
             row.tainted = row.tainted || manifest.policy.release == .raw
         }
 
-        var timings = StepTimings()
-        let opened: SeedHolder
-        do {
-            opened = try await timed("open", &timings) { try await open(sealed, manifest: manifest) }
-        } catch let error as UniformFailure {
-            throw await failure(error, keySet)
-        } catch { throw KeyManagementError(error) }
         do {
             let context = try EncryptionContext.shared(manifest.parameters)
             let material = try await timed("secretKeyFromSeed", &timings) {
@@ -80,7 +83,14 @@ extension KeyManager {
                 }
             }
             return DecryptionResult(vectors: vectors, release: manifest.policy.release, timings: timings)
-        } catch { throw await failure(UniformFailure(), keySet) }
+        } catch {
+            // A full pool, missing memory or a client that left say nothing of key or ciphertext, and must not
+            // suspend anybody's key set.
+            switch error {
+            case is ComputeSaturated, is CancellationError, is SecretMemoryError: throw KeyManagementError(error)
+            default: throw await failure(UniformFailure(), keySet)
+            }
+        }
     }
 
     private func isVouched(_ digest: Digest, for keySet: String) async throws(KeyManagementError) -> Bool {

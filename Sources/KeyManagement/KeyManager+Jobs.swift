@@ -81,8 +81,9 @@ extension KeyManager {
 
     func sign(_ job: JobRow) throws(KeyManagementError) -> SignedStatement<JobDescription> {
         let description = JobDescription(
-            job: job.job, nonce: job.nonce, gateway: configuration.gateway, keySet: job.keySet, manifest: job.manifest,
-            model: job.model, modelDigest: job.modelDigest, inputs: job.inputs, created: job.created)
+            job: job.job, nonce: job.nonce, gateway: configuration.gateway, unit: job.unit, keySet: job.keySet,
+            manifest: job.manifest, model: job.model, modelDigest: job.modelDigest, inputs: job.inputs,
+            created: job.created)
         do {
             return try SignedStatement(description, by: keys.requestKey)
         } catch { throw .statementRejected(error) }
@@ -98,13 +99,12 @@ extension KeyManager {
     ) async throws(KeyManagementError) -> JobSummary {
         guard var stored = try await records.read(JobRow.self, id: job) else { throw .unknownJob(job) }
         guard stored.row.state == .open else { throw .jobNotOpen(job, state: stored.row.state.rawValue) }
+        guard !isAbandoned(stored.row) else { throw .jobNotOpen(job, state: "too old") }
         let receipt: SignedStatement<Receipt>
         do {
             receipt = try SignedStatement(verifying: envelope, pinned: [unit.verificationKey])
             try receipt.body.validate(answering: try sign(stored.row).body, profile: stored.row.profile)
-            guard receipt.body.unit == unit.name, stored.row.unit == unit.name else {
-                throw AttestationError.mismatch(field: "evaluation unit")
-            }
+            guard stored.row.unit == unit.name else { throw AttestationError.mismatch(field: "evaluation unit") }
             guard receipt.body.outputs == outputs.map({ Digest(of: $0) }) else {
                 throw AttestationError.mismatch(field: "list of outputs")
             }
@@ -199,9 +199,16 @@ extension KeyManager {
             .sorted { ($0.created, $0.job) < ($1.created, $1.job) }
     }
 
+    /// A gateway that died took its open jobs with it: after an hour they take no receipt.
+    private func isAbandoned(_ row: JobRow) -> Bool {
+        row.state == .open && clock().timeIntervalSince(row.created) > 3600
+    }
+
     private func summary(_ row: JobRow) -> JobSummary {
-        JobSummary(
-            job: row.job, keySet: row.keySet, model: row.model, unit: row.unit, state: row.state, failure: row.failure,
+        let abandoned = isAbandoned(row)
+        return JobSummary(
+            job: row.job, keySet: row.keySet, model: row.model, unit: row.unit,
+            state: abandoned ? .failed : row.state, failure: abandoned ? "abandoned" : row.failure,
             inputs: row.inputs, outputs: row.outputs, receipt: row.receipt, created: row.created,
             finished: row.finished)
     }

@@ -53,7 +53,13 @@ extension KeyManager {
         }
         var descriptions: [KeySetDescription] = []
         for row in rows.sorted(by: { ($0.created, $0.keySet) < ($1.created, $1.keySet) }) {
-            descriptions.append(try await description(row, manifest: manifest(row)))
+            do {
+                descriptions.append(try await description(row, manifest: manifest(row)))
+            } catch .objectTampered, .objectMissing, .statementRejected {
+                // One damaged manifest must not hide the others; `show` names what is wrong with it.
+                logger.error(
+                    "a key set is left out of the list: its manifest is damaged", metadata: ["keySet": "\(row.keySet)"])
+            }
         }
         return descriptions
     }
@@ -68,8 +74,11 @@ extension KeyManager {
     ) async throws(KeyManagementError) -> KeySetDescription {
         var sealedBytes = 0
         if row.state != .destroyed {
-            for name in manifest.body.sealing.sealedDataKey == nil ? ["sealed-seed"] : ["sealed-seed", "sealed-data-key"] {
-                sealedBytes += (try? await read(try objectKey(row.keySet, name), limit: SealedObject.maximumBytes).count) ?? 0
+            for name in manifest.body.sealing.sealedDataKey == nil
+                ? ["sealed-seed"] : ["sealed-seed", "sealed-data-key"]
+            {
+                sealedBytes +=
+                    (try? await read(try objectKey(row.keySet, name), limit: SealedObject.maximumBytes).count) ?? 0
             }
         }
         return KeySetDescription(
@@ -115,9 +124,9 @@ extension KeyManager {
         let stored = try await row(keySet, for: requester)
         let row = stored.row.state == .destroyed ? stored.row : try await transition(keySet, to: .destroyed)
         // The tombstone stands; what is removed after it can be removed again.
-        let manifestNames = Set((1...row.manifestVersion).map { "keysets/\(keySet)/manifest-\($0)" })
+        let kept = "keysets/\(keySet)/\(Self.manifestName(row.manifest))"
         do {
-            for key in try await objects.list(prefix: "keysets/\(keySet)/") where !manifestNames.contains(key.value) {
+            for key in try await objects.list(prefix: "keysets/\(keySet)/") where key.value != kept {
                 try await objects.delete(key)
             }
         } catch { throw .objectStore(error) }

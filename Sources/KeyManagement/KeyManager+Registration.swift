@@ -82,15 +82,23 @@ extension KeyManager {
             let description = try await show(existing, as: requester)
             return RegistrationResult(keySet: description, isNew: false, timings: StepTimings())
         case .ours(let stored):
+            var timings = StepTimings()
+            let manifest: SignedStatement<KeySetManifest>
             do {
-                var timings = StepTimings()
-                let manifest = try await create(request, keySet: keySet, timings: &timings)
-                let description = try await activate(manifest, registration: stored)
-                return RegistrationResult(keySet: description, isNew: true, timings: timings)
+                manifest = try await create(request, keySet: keySet, timings: &timings)
             } catch {
                 // Nothing points to these objects; what cannot be removed now is of no use to anybody.
                 await removeObjects(of: keySet)
                 throw KeyManagementError(error)
+            }
+            do {
+                let description = try await activate(manifest, registration: stored)
+                return RegistrationResult(keySet: description, isNew: true, timings: timings)
+            } catch {
+                // A store may have committed and failed to say so: only where the row is known not to exist are the
+                // objects nobody's.
+                if let known = try? await rowExists(keySet), !known { await removeObjects(of: keySet) }
+                throw error
             }
         }
     }
@@ -121,8 +129,12 @@ extension KeyManager {
             throw .decryptAnyNotGranted
         }
         guard request.evaluationKeys.count <= RegistrationRequest.maximumEvaluationKeys,
-            Set(request.evaluationKeys.map { [$0.kind.rawValue, UInt16(truncatingIfNeeded: $0.galois), UInt16($0.galois >> 16)] })
-                .count == request.evaluationKeys.count
+            Set(
+                request.evaluationKeys.map {
+                    [$0.kind.rawValue, UInt16(truncatingIfNeeded: $0.galois), UInt16($0.galois >> 16)]
+                }
+            )
+            .count == request.evaluationKeys.count
         else { throw .invalidRequest(reason: "one evaluation key of each kind and Galois element, at most 1024") }
         do {
             let context = try EncryptionContext.shared(request.parameters)
@@ -137,7 +149,9 @@ extension KeyManager {
 
     private func registrationID(_ request: RegistrationRequest, _ requester: Requester) -> String {
         var canonical = CanonicalBytes()
-        for field in [requester.tenant, requester.issuer, requester.subject, request.requestID] { canonical.append(field) }
+        for field in [requester.tenant, requester.issuer, requester.subject, request.requestID] {
+            canonical.append(field)
+        }
         return Digest(of: canonical.bytes).hex
     }
 
@@ -289,6 +303,10 @@ extension KeyManager {
         ])
         manifests.withLock { $0[manifest.digest] = manifest }
         return try await description(row, manifest: manifest)
+    }
+
+    private func rowExists(_ keySet: String) async throws(KeyManagementError) -> Bool {
+        try await records.read(KeySetRow.self, id: keySet) != nil
     }
 
     /// Removes whatever is stored under a key set, as far as the store lets it.

@@ -111,7 +111,7 @@ public final class KeyManager: Sendable {
     /// The manifest that the anchor row names, verified.
     func manifest(_ row: KeySetRow) async throws(KeyManagementError) -> SignedStatement<KeySetManifest> {
         if let known = manifests.withLock({ $0[row.manifest] }) { return known }
-        let key = try objectKey(row.keySet, "manifest-\(row.manifestVersion)")
+        let key = try objectKey(row.keySet, Self.manifestName(row.manifest))
         let bytes = try await read(key, limit: KeySetManifest.maximumPayloadBytes * 2)
         let signed: SignedStatement<KeySetManifest>
         do {
@@ -124,9 +124,12 @@ public final class KeyManager: Sendable {
         return signed
     }
 
+    /// Named by content: of two writers who sign the next version at once, neither overwrites the other's.
+    static func manifestName(_ digest: Digest) -> String { "manifest-\(digest.hex)" }
+
     /// Stores a manifest; the row that makes it the current one is the caller's to write.
     func store(_ manifest: SignedStatement<KeySetManifest>) async throws(KeyManagementError) {
-        let key = try objectKey(manifest.body.keySet, "manifest-\(manifest.body.version)")
+        let key = try objectKey(manifest.body.keySet, Self.manifestName(manifest.digest))
         do {
             try await objects.put(try manifest.serialized(), at: key, onlyIfAbsent: false)
         } catch { throw KeyManagementError(error) }

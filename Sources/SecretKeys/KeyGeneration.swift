@@ -15,7 +15,8 @@ extension Seed {
         let rho = try derive("HKMS1/public", ctx).withUnsafeBytes { Array($0) }
         let basis = context.ciphertextBasis(level: context.maximumLevel)
         let b = try maskedRows(basis: basis, digits: 1, objectContext: ctx, rho: rho, rowLabel: { UInt32($0) }) {
-            modulus, words in secret.expand(modulus, into: words)
+            modulus, words in
+            secret.expand(modulus, into: words)
         } target: { _, _, _, _, _ in
         }
         return try PublicKey(context: context, b: b[0], rho: rho, generation: generation)
@@ -114,12 +115,14 @@ extension Seed {
             let noise = try Samplers.noise(degree: degree, key: errorKey, x: UInt32(digit), y: 0)
             errors.withUnsafeMutableBytes { out in
                 noise.withUnsafeBytes {
-                    UnsafeMutableRawBufferPointer(rebasing: out[digit * degree..<(digit + 1) * degree]).copyMemory(from: $0)
+                    UnsafeMutableRawBufferPointer(rebasing: out[digit * degree..<(digit + 1) * degree]).copyMemory(
+                        from: $0)
                 }
             }
         }
         var sRow = try SecretBytes(count: degree * 8)
         var scratch = try SecretBytes(count: degree * 8)
+        var product = try SecretBytes(count: degree * 8)
         var result = (0..<digits).map { _ in RNSPolynomial(uninitialized: basis, form: .evaluation) }
         for (row, modulus) in basis.moduli.enumerated() {
             sRow.withUnsafeMutableWords { secretRow(modulus, $0) }
@@ -127,13 +130,16 @@ extension Seed {
                 try result[digit].withMutableRow(row) { out in
                     try Samplers.uniformRow(
                         out, modulus: modulus, publicSeed: rho, digit: UInt32(digit), row: rowLabel(row))
-                    sRow.withUnsafeWords { modulus.multiply(out, out, $0) }
-                    scratch.withUnsafeMutableWords { words in
-                        errors.withUnsafeBytes { modulus.expandSmall(words, $0.signedBytes + digit * degree) }
-                        modulus.transform(words)
-                        modulus.add(out, out, words)
+                    // a s without its noise gives s away, a being public.
+                    product.withUnsafeMutableWords { product in
+                        sRow.withUnsafeWords { modulus.multiply(product, out, $0) }
+                        scratch.withUnsafeMutableWords { words in
+                            errors.withUnsafeBytes { modulus.expandSmall(words, $0.signedBytes + digit * degree) }
+                            modulus.transform(words)
+                            modulus.add(product, product, words)
+                        }
+                        modulus.negate(out, product)
                     }
-                    modulus.negate(out, out)
                 }
             }
             sRow.withUnsafeWords { s in

@@ -15,7 +15,10 @@ public struct ListenAddress: Sendable, Hashable {
         host = section?.string("host", default: "127.0.0.1") ?? "127.0.0.1"
         port = section?.int("port", default: defaultPort, in: 0...65535) ?? defaultPort
         if !["127.0.0.1", "::1", "localhost"].contains(host) {
-            section?.fail("host", "must be 127.0.0.1, ::1 or localhost: plain HTTP listens on loopback only")
+            section?.fail(
+                "host",
+                "must be 127.0.0.1, ::1 or localhost: plain HTTP listens on loopback only, and TLS listeners come later"
+            )
         }
     }
 

@@ -98,7 +98,7 @@ extension Response {
         var headers = HTTPFields()
         headers[.contentType] = Problem.mediaType
         if let seconds = problem.retryAfterSeconds { headers[.retryAfter] = "\(seconds)" }
-        if problem.status == 401 { headers[.wwwAuthenticate] = "Bearer" }
+        if problem.name == "unauthenticated" { headers[.wwwAuthenticate] = "Bearer" }
         return Response(
             status: .init(code: problem.status), headers: headers,
             body: .init(byteBuffer: ByteBuffer(bytes: problem.encoded())))

@@ -1,9 +1,9 @@
 #if canImport(Darwin)
-import Darwin
+    import Darwin
 #elseif canImport(Musl)
-import Musl
+    import Musl
 #else
-import Glibc
+    import Glibc
 #endif
 
 /// An open file or directory; closed when it goes out of scope.
@@ -157,10 +157,10 @@ struct FileDescriptor: ~Copyable {
     /// Returns when file or directory is on the device, not in a cache.
     func sync() throws(SystemError) {
         #if canImport(Darwin)
-        // fsync leaves the bytes in the drive's cache there.
-        _ = try retrying { fcntl(raw, F_FULLFSYNC) }
+            // fsync leaves the bytes in the drive's cache there.
+            _ = try retrying { fcntl(raw, F_FULLFSYNC) }
         #else
-        _ = try retrying { fsync(raw) }
+            _ = try retrying { fsync(raw) }
         #endif
     }
 }
@@ -185,9 +185,9 @@ struct FileStatus {
         }
         size = Int(status.st_size)
         #if canImport(Darwin)
-        modified = status.st_mtimespec.tv_sec
+            modified = status.st_mtimespec.tv_sec
         #else
-        modified = status.st_mtim.tv_sec
+            modified = status.st_mtim.tv_sec
         #endif
     }
 }

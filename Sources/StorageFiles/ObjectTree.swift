@@ -1,11 +1,11 @@
 import KeyManagement
 
 #if canImport(Darwin)
-import Darwin
+    import Darwin
 #elseif canImport(Musl)
-import Musl
+    import Musl
 #else
-import Glibc
+    import Glibc
 #endif
 
 /// The blocking half of ``FileObjectStore``: objects in a tree of directories.

@@ -18,7 +18,8 @@ struct Demo: AsyncParsableCommand {
     @Option(name: .long, help: "Write the measurements here as JSON.") var json: String?
 
     func run() async throws {
-        let token = try String(contentsOfFile: tokenFile, encoding: .utf8).trimmingCharacters(in: .whitespacesAndNewlines)
+        let token = try String(contentsOfFile: tokenFile, encoding: .utf8).trimmingCharacters(
+            in: .whitespacesAndNewlines)
         let client = try HKMSClient(address: gateway, token: token)
         do {
             try await run(client)
@@ -39,7 +40,9 @@ struct Demo: AsyncParsableCommand {
         let records = try ModelRecords(file, for: info)
         let plain = try predictInTheClear(records.records, model)
         say("Model \(info.name) of evaluation unit \(info.unit): \(info.description)")
-        say("  ring N = 2^\(info.parameters.logN), \(info.parameters.q.count) primes and \(info.parameters.p.count) special, depth \(info.depth), \(info.batch) records an evaluation")
+        say(
+            "  ring N = 2^\(info.parameters.logN), \(info.parameters.q.count) primes and \(info.parameters.p.count) special, depth \(info.depth), \(info.batch) records an evaluation"
+        )
         say("  \(records.records.count) records from \(data)")
 
         var results: [Measurement] = []
@@ -68,28 +71,42 @@ struct Demo: AsyncParsableCommand {
         let keySet = registered.body
         let sealer = mode == "direct" ? "sealed the seed" : "sealed the data key, and that sealed the seed"
         say("1. register     key set \(keySet.id)")
-        say("   keys         \(ms(registered.timings, "secretKey", "keyCreation")) for the secret, public and \(keySet.objects.count - 1) evaluation keys, all from one 256-bit seed")
-        say("   seal         \(ms(registered.timings, "seal")); \(keySet.kms.provider) key \"\(keySet.kms.key)\"\(keySet.kms.keyVersion.map { " version \($0)" } ?? "") \(sealer)")
+        say(
+            "   keys         \(ms(registered.timings, "secretKey", "keyCreation")) for the secret, public and \(keySet.objects.count - 1) evaluation keys, all from one 256-bit seed"
+        )
+        say(
+            "   seal         \(ms(registered.timings, "seal")); \(keySet.kms.provider) key \"\(keySet.kms.key)\"\(keySet.kms.keyVersion.map { " version \($0)" } ?? "") \(sealer)"
+        )
         for object in keySet.objects { say("   \(pad(object.name, 22)) \(size(object.bytes))  level \(object.level)") }
         say("   \(pad("sealed seed", 22)) \(size(keySet.bytes.sealedSeed))")
 
         let predicted = try await client.predict(
             model: info.name, PredictRequest(keySet: keySet.id, records: records.records))
         let answer = predicted.body
-        say("2. encrypt      \(ms(predicted.timings, "sampleEncryption")): \(answer.batches) ciphertexts, \(size(answer.bytes.encryptedSamples))")
-        say("3. evaluate     \(ms(predicted.timings, "prediction")) on \(answer.unit), which holds evaluation keys and no secret (keys sent in \(ms(predicted.timings, "upload")))")
-        say("4. decrypt      open \(ms(predicted.timings, "open")), secret key from seed \(ms(predicted.timings, "secretKeyFromSeed")), decrypt and decode \(ms(predicted.timings, "decryption")); results \(size(answer.bytes.encryptedPredictions)), released \(answer.release)")
+        say(
+            "2. encrypt      \(ms(predicted.timings, "sampleEncryption")): \(answer.batches) ciphertexts, \(size(answer.bytes.encryptedSamples))"
+        )
+        say(
+            "3. evaluate     \(ms(predicted.timings, "prediction")) on \(answer.unit), which holds evaluation keys and no secret (keys sent in \(ms(predicted.timings, "upload")))"
+        )
+        say(
+            "4. decrypt      open \(ms(predicted.timings, "open")), secret key from seed \(ms(predicted.timings, "secretKeyFromSeed")), decrypt and decode \(ms(predicted.timings, "decryption")); results \(size(answer.bytes.encryptedPredictions)), released \(answer.release)"
+        )
         let scores = answer.predictions.map(\.score)
         let errors = zip(scores, plain).map { abs($0 - $1) }
         let labels = plain.map { info.labels[$0 > info.threshold ? 1 : 0] }
         let mismatches = zip(answer.predictions, labels).filter { $0.label != $1 }.count
         say("5. compare      encrypted    in the clear   class")
         for index in 0..<min(8, scores.count) {
-            say("   record \(pad(String(index + 1), 6)) \(fixed(scores[index]))   \(fixed(plain[index]))   \(answer.predictions[index].label)")
+            say(
+                "   record \(pad(String(index + 1), 6)) \(fixed(scores[index]))   \(fixed(plain[index]))   \(answer.predictions[index].label)"
+            )
         }
         if scores.count > 8 { say("   ... and \(scores.count - 8) more") }
         let accuracy = records.accuracy(of: answer.predictions, model: info)
-        say("   largest error \(String(format: "%.2e", errors.max() ?? 0)), classes that differ: \(mismatches)" + (accuracy.map { ", accuracy \(String(format: "%.3f", $0.share))" } ?? ""))
+        say(
+            "   largest error \(String(format: "%.2e", errors.max() ?? 0)), classes that differ: \(mismatches)"
+                + (accuracy.map { ", accuracy \(String(format: "%.3f", $0.share))" } ?? ""))
         let stored = try await client.keySet(keySet.id).body
         let destroyed = try await client.destroy(keySet: keySet.id).body
         say("6. destroy      \(destroyed.erasure)")
@@ -115,7 +132,9 @@ struct Demo: AsyncParsableCommand {
         let predicted = try await client.predict(
             model: info.name, PredictRequest(keySet: nil, ephemeral: true, records: records.records))
         let errors = zip(predicted.body.predictions.map(\.score), plain).map { abs($0 - $1) }
-        say("   keys \(ms(predicted.timings, "secretKey", "keyCreation")), evaluate \(ms(predicted.timings, "prediction")), largest error \(String(format: "%.2e", errors.max() ?? 0))")
+        say(
+            "   keys \(ms(predicted.timings, "secretKey", "keyCreation")), evaluate \(ms(predicted.timings, "prediction")), largest error \(String(format: "%.2e", errors.max() ?? 0))"
+        )
     }
 
     private func predictInTheClear(_ records: [RecordBody], _ model: InferenceModel) throws -> [Double] {
@@ -143,7 +162,9 @@ struct Demo: AsyncParsableCommand {
     // MARK: Words
 
     private func say(_ line: String) { print(line) }
-    private func pad(_ text: String, _ width: Int) -> String { text + String(repeating: " ", count: max(0, width - text.count)) }
+    private func pad(_ text: String, _ width: Int) -> String {
+        text + String(repeating: " ", count: max(0, width - text.count))
+    }
     private func fixed(_ value: Double) -> String { pad(String(format: "%+.6f", value), 12) }
 
     private func sum(_ timings: ServerTiming, _ names: String...) -> Double {

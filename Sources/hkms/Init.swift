@@ -26,7 +26,8 @@ struct Init: AsyncParsableCommand {
             """)
 
     @Argument(help: "The folder to make.") var directory: String
-    @Flag(name: .long, help: "For development: memory need not be locked, and the keystore's passphrase lies beside it.")
+    @Flag(
+        name: .long, help: "For development: memory need not be locked, and the keystore's passphrase lies beside it.")
     var dev = false
     @Option(name: .long, help: "software or openbao.") var kms = "software"
     @Option(name: .long, help: "Name of the KMS key that seals seeds; it is made where it is missing.")
@@ -54,7 +55,9 @@ struct Init: AsyncParsableCommand {
         guard (1...65535).contains(unitPort), (0...65535).contains(gatewayPort) else {
             throw ValidationError("ports are 1 to 65535")
         }
-        let plain = installation.utf8.allSatisfy { ($0 >= 97 && $0 <= 122) || ($0 >= 48 && $0 <= 57) || $0 == 45 || $0 == 46 }
+        let plain = installation.utf8.allSatisfy {
+            ($0 >= 97 && $0 <= 122) || ($0 >= 48 && $0 <= 57) || $0 == 45 || $0 == 46
+        }
         guard (1...64).contains(installation.utf8.count), plain else {
             throw ValidationError("--installation is 1 to 64 lower-case letters, digits, hyphens and dots")
         }
@@ -141,7 +144,8 @@ struct Init: AsyncParsableCommand {
                 passphrase = try Passphrase.read(file: nil, variable: "HKMS_KEYSTORE_PASSPHRASE")
             } catch {
                 throw ValidationError(
-                    "the keystore needs a passphrase: set HKMS_KEYSTORE_PASSPHRASE or --passphrase-file, or --dev for a trial")
+                    "the keystore needs a passphrase: set HKMS_KEYSTORE_PASSPHRASE or --passphrase-file, or --dev for a trial"
+                )
             }
             source = "passphraseEnvironment: HKMS_KEYSTORE_PASSPHRASE"
         }

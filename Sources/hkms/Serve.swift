@@ -31,7 +31,11 @@ struct Serve: AsyncParsableCommand {
 
     func run() async throws {
         let settings: ServerConfiguration
-        do { settings = try ServerConfiguration(path: config) } catch let error as ConfigurationError {
+        let tokens: StaticTokenFile
+        do {
+            settings = try ServerConfiguration(path: config)
+            tokens = try StaticTokenFile(path: settings.gateway.tokensFile)
+        } catch let error as ConfigurationError {
             try? FileHandle.standardError.write(contentsOf: Data("\(error)\n".utf8))
             throw ExitCode(78)
         }
@@ -50,13 +54,13 @@ struct Serve: AsyncParsableCommand {
         }
         let logger = Logger(label: "hkms")
         do {
-            try await serve(settings, logger: logger)
+            try await serve(settings, tokens: tokens, logger: logger)
         } catch let error as KeyManagementError {
             throw FlowFailure(error)
         }
     }
 
-    private func serve(_ settings: ServerConfiguration, logger: Logger) async throws {
+    private func serve(_ settings: ServerConfiguration, tokens: StaticTokenFile, logger: Logger) async throws {
         let configuration = settings.gateway
         if configuration.development {
             logger.warning("DEVELOPMENT MODE: keys are not protected as in production; do not put real data here")
@@ -67,7 +71,9 @@ struct Serve: AsyncParsableCommand {
         if kms.capabilities.developmentOnly {
             logger.warning("DEVELOPMENT KMS: the keystore's passphrase lies beside it")
         }
-        let sealed = try Data(contentsOf: URL(fileURLWithPath: configuration.sealedKeyFile))
+        guard let sealed = try? Data(contentsOf: URL(fileURLWithPath: configuration.sealedKeyFile)) else {
+            throw ServerError.noInstallationKey(configuration.sealedKeyFile)
+        }
         let keys = try await InstallationKeys.open(
             Array(sealed), installation: configuration.installation, tenant: configuration.tenant, kms: kms,
             key: settings.kms.key)
@@ -75,7 +81,7 @@ struct Serve: AsyncParsableCommand {
             configuration: configuration, kms: kms, kmsKey: settings.kms.key, keys: keys,
             objects: try FileObjectStore(directory: configuration.objectsDirectory),
             metadata: try SQLiteMetadataStore(path: configuration.metadataFile),
-            authenticator: try StaticTokenFile(path: configuration.tokensFile), logger: logger)
+            authenticator: tokens, logger: logger)
         let portFile = portFile
         let listen = configuration.listen
         let application = gateway.application { port in

@@ -69,7 +69,7 @@ struct Bench: Sendable {
     ) -> JobDescription {
         var job = JobDescription(
             job: "job-1", nonce: Digest(of: (0..<32).map { _ in UInt8.random(in: .min ... .max) }),
-            gateway: "gateway-1",
+            gateway: "gateway-1", unit: "unit-1",
             keySet: keys.manifest.keySet, manifest: manifest, model: keys.descriptor.name,
             modelDigest: keys.model.model.digest, inputs: inputs.map { Digest(of: $0) }, created: Date())
         change(&job)

@@ -56,7 +56,9 @@ import Testing
         let encoder = try encoder("ckks-12")
         #expect(throws: HEError.notFinite(index: 1)) { try encoder.encode([1, .nan], scale: 1024) }
         #expect(throws: HEError.notFinite(index: 0)) { try encoder.encode([.infinity], scale: 1024) }
-        #expect(throws: HEError.notFinite(index: 0)) { try encoder.encode(complex: [Complex(1, -.infinity)], scale: 1024) }
+        #expect(throws: HEError.notFinite(index: 0)) {
+            try encoder.encode(complex: [Complex(1, -.infinity)], scale: 1024)
+        }
         #expect(throws: HEError.tooManyValues(count: 2049, slots: 2048)) {
             try encoder.encode([Double](repeating: 0, count: 2049), scale: 1024)
         }

@@ -20,7 +20,8 @@ import Testing
     @Test("weak parameters are refused unless a test says so loudly")
     func security() throws {
         let q = primes(55, 12, 2)
-        #expect(throws: HEError.insecureParameters(object: "the ciphertext modulus", bits: 110, logN: 12, maximum: 106)) {
+        #expect(throws: HEError.insecureParameters(object: "the ciphertext modulus", bits: 110, logN: 12, maximum: 106))
+        {
             try EncryptionParameters(scheme: .ckks, logN: 12, q: q, p: [], alpha: 0)
         }
         let escaped = try EncryptionParameters(

@@ -43,7 +43,8 @@ import Testing
     func foreignCiphertext() async throws {
         let fixture = try await Fixture()
         let (first, second) = (try await fixture.register(), try await fixture.register())
-        let ciphertext = try await fixture.manager.encrypt([.init(sample)], under: first, as: fixture.alice).ciphertexts[0]
+        let ciphertext = try await fixture.manager.encrypt([.init(sample)], under: first, as: fixture.alice)
+            .ciphertexts[0]
         await #expect(throws: KeyManagementError.notVouched(Digest(of: ciphertext))) {
             try await fixture.manager.decrypt([ciphertext], of: second, as: fixture.alice)
         }
@@ -82,12 +83,17 @@ import Testing
 
     @Test(
         "an altered, cut, swapped or missing object is named before a seed is opened",
-        arguments: ["sealed-seed", "sealed-data-key", "manifest-1", "public-key"])
+        arguments: ["sealed-seed", "sealed-data-key", "manifest", "public-key"])
     func lyingStorage(object: String) async throws {
         let fixture = try await Fixture()
         let (first, second) = (try await fixture.register(.envelope), try await fixture.register(.envelope))
-        let ciphertexts = try await fixture.manager.encrypt([.init(sample)], under: first, as: fixture.alice).ciphertexts
-        let path = fixture.path(first, object)
+        let ciphertexts = try await fixture.manager.encrypt([.init(sample)], under: first, as: fixture.alice)
+            .ciphertexts
+        func location(_ keySet: String) -> URL {
+            let name = object == "manifest" ? fixture.files(keySet).first { $0.hasPrefix("manifest-") } : object
+            return fixture.path(keySet, name ?? object)
+        }
+        let path = location(first)
         let original = try Data(contentsOf: path)
         func operate() async throws {
             // A fresh manager: nothing is cached.
@@ -105,7 +111,7 @@ import Testing
             altered[index] ^= 0x40
             variants.append(altered)
         }
-        variants.append(try Data(contentsOf: fixture.path(second, object)))
+        variants.append(try Data(contentsOf: location(second)))
         for variant in variants {
             try variant.write(to: path)
             await #expect(throws: KeyManagementError.self) { try await operate() }
@@ -124,8 +130,10 @@ import Testing
         let parameters = try #require(ParameterPreset.named("ckks-12")).parameters
         let secret = try SecretBytes(randomCount: 32)
         let base = SealingContextParts()
-        let blob = try await fixture.kms.seal(secret, under: Fixture.kmsKey, context: base.context(parameters), as: .service)
-        let opened = try await fixture.kms.open(blob, under: Fixture.kmsKey, context: base.context(parameters), as: .service)
+        let blob = try await fixture.kms.seal(
+            secret, under: Fixture.kmsKey, context: base.context(parameters), as: .service)
+        let opened = try await fixture.kms.open(
+            blob, under: Fixture.kmsKey, context: base.context(parameters), as: .service)
         let same = opened.equals(secret)
         #expect(same)
         let other = try #require(ParameterPreset.named("ckks-13")).parameters
@@ -174,7 +182,8 @@ import Testing
     func suspension() async throws {
         let fixture = try await Fixture()
         let keySet = try await fixture.register(.direct)
-        let ciphertexts = try await fixture.manager.encrypt([.init(sample)], under: keySet, as: fixture.alice).ciphertexts
+        let ciphertexts = try await fixture.manager.encrypt([.init(sample)], under: keySet, as: fixture.alice)
+            .ciphertexts
         // A KMS that opens to another seed: only the commitment tells.
         let manager = Fixture.manager(
             kms: WrongSeedKMS(inner: fixture.kms), objects: fixture.objects, metadata: fixture.metadata,
@@ -194,7 +203,8 @@ import Testing
     func kmsFailures() async throws {
         let fixture = try await Fixture()
         let keySet = try await fixture.register()
-        let ciphertexts = try await fixture.manager.encrypt([.init(sample)], under: keySet, as: fixture.alice).ciphertexts
+        let ciphertexts = try await fixture.manager.encrypt([.init(sample)], under: keySet, as: fixture.alice)
+            .ciphertexts
         try await fixture.kms.destroyKey(Fixture.kmsKey)
         let gone = KeyManagementError.kms(.keyNotFound(Fixture.kmsKey))
         await #expect(throws: gone) { try await fixture.manager.decrypt(ciphertexts, of: keySet, as: fixture.alice) }

@@ -39,7 +39,7 @@ import Testing
         a.replaceSubrange(0..<4, with: [UInt64.max, UInt64.max - 1, prime, 1 << 63])
         modulus.reduce(&out, a)
         check("reduce") { a, _ in a % prime }
-        let signed = a.map { Int64(bitPattern: $0) } 
+        let signed = a.map { Int64(bitPattern: $0) }
         modulus.reduce(&out, signed: signed)
         check("signed") { a, _ in
             let value = Int64(bitPattern: a)
@@ -89,7 +89,9 @@ import Testing
         let isTernary = Samplers.isTernary(ternary)
         #expect(isTernary)
         var counts = [0, 0, 0, 0]
-        ternary.withUnsafeBytes { for byte in $0 { for shift in [0, 2, 4, 6] { counts[Int(byte >> UInt8(shift)) & 3] += 1 } } }
+        ternary.withUnsafeBytes {
+            for byte in $0 { for shift in [0, 2, 4, 6] { counts[Int(byte >> UInt8(shift)) & 3] += 1 } }
+        }
         #expect(counts[3] == 0)
         // Deviation of a count is sqrt(N * 2/9) = 121; six of them.
         for count in counts[0..<3] { #expect(abs(count - degree / 3) < 728) }
@@ -119,6 +121,11 @@ import Testing
         }
     }
 
-    @Test("primality is decided right", arguments: [(2, true), (4, false), (561, false), (3_215_031_751, false), (18_446_744_073_709_551_557, true), (18_446_744_073_709_551_556, false)] as [(UInt64, Bool)])
+    @Test(
+        "primality is decided right",
+        arguments: [
+            (2, true), (4, false), (561, false), (3_215_031_751, false), (18_446_744_073_709_551_557, true),
+            (18_446_744_073_709_551_556, false),
+        ] as [(UInt64, Bool)])
     func primality(value: UInt64, expected: Bool) { #expect(Primes.isPrime(value) == expected) }
 }

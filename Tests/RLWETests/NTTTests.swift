@@ -58,7 +58,8 @@ import Testing
             for j in 0..<degree {
                 let product = mulMod(left[i], right[j], prime)
                 let k = (i + j) % degree
-                expected[k] = i + j < degree
+                expected[k] =
+                    i + j < degree
                     ? addMod(expected[k], product, prime) : addMod(expected[k], prime - product, prime)
             }
         }
@@ -89,7 +90,8 @@ import Testing
         #expect(rows(image) == [expected])
     }
 
-    @Test("what is no NTT prime is refused", arguments: [0, 1, 4097, 12287, 1 << 60, 0xFFFF_FFFF_FFFF_FFFF] as [UInt64])
+    @Test(
+        "what is no NTT prime is refused", arguments: [0, 1, 4097, 12287, 1 << 60, 0xFFFF_FFFF_FFFF_FFFF] as [UInt64])
     func refused(value: UInt64) {
         #expect(throws: RLWEError.self) { try NTTModulus(value: value, degree: 2048) }
     }

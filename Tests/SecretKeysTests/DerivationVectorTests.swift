@@ -77,7 +77,9 @@ struct DerivationVector: Decodable, CustomTestStringConvertible {
             #expect(hex(RNSPolynomial.testVectorDigest(key.b)) == entry.b, label)
             // What was serialized is the same key again.
             let parsed = try EvaluationKey(serialized: key.serialized(), context: context)
-            #expect(hex(RNSPolynomial.testVectorDigest(parsed.a + parsed.b)) == hex(RNSPolynomial.testVectorDigest(key.a + key.b)))
+            #expect(
+                hex(RNSPolynomial.testVectorDigest(parsed.a + parsed.b))
+                    == hex(RNSPolynomial.testVectorDigest(key.a + key.b)))
         }
     }
 

@@ -17,7 +17,9 @@ struct Scheme1 {
 
     init(_ name: String, rotations: [Int] = [], conjugation: Bool = false, keyLevel: Int? = nil) throws {
         let preset = try #require(ParameterPreset.named(name))
-        try self.init(preset.parameters, scaleBits: preset.scaleBits, rotations: rotations, conjugation: conjugation, keyLevel: keyLevel)
+        try self.init(
+            preset.parameters, scaleBits: preset.scaleBits, rotations: rotations, conjugation: conjugation,
+            keyLevel: keyLevel)
     }
 
     init(

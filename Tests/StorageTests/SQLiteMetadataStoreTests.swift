@@ -64,6 +64,19 @@ import Testing
         }
     }
 
+    @Test func `opening waits for one that has the file locked`() async throws {
+        var configuration = Configuration()
+        configuration.allowsUnsafeTransactions = true
+        let other = try DatabaseQueue(path: path, configuration: configuration)
+        try await other.writeWithoutTransaction { try $0.execute(sql: "BEGIN IMMEDIATE") }
+        let path = path
+        // Without SQLite's own waiting, which it does not do for the switch to WAL.
+        async let store = SQLiteMetadataStore(path: path, busyTimeout: 0)
+        try await Task.sleep(for: .milliseconds(300))
+        try await other.writeWithoutTransaction { try $0.execute(sql: "ROLLBACK") }
+        try await store.apply([.insert(row("c", "a"))])
+    }
+
     @Test func `two stores on one file lose no increment`() async throws {
         let stores = [try open(), try open()]
         try await stores[0].apply([.insert(row("c", "counter", body: bytes(of: 0)))])

@@ -50,9 +50,9 @@ final class SmallDevice {
     }
 
     #if canImport(Glibc)
-    private static let fileSize = __rlimit_resource_t(RLIMIT_FSIZE.rawValue)
+        private static let fileSize = __rlimit_resource_t(RLIMIT_FSIZE.rawValue)
     #else
-    private static let fileSize = RLIMIT_FSIZE
+        private static let fileSize = RLIMIT_FSIZE
     #endif
 
     private static func run(_ arguments: String...) -> Bool {

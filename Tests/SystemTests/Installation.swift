@@ -69,7 +69,10 @@ final class Installation: @unchecked Sendable {
         case openbao
     }
 
-    init(_ kms: KMS = .software, key: String = "hkms-\(UUID().uuidString)", bodyMiB: Int? = nil) async throws {
+    init(
+        _ kms: KMS = .software, key: String = "hkms-\(UUID().uuidString)", bodyMiB: Int? = nil,
+        openBaoAddress: String? = nil
+    ) async throws {
         folder = FileManager.default.temporaryDirectory.appendingPathComponent("hkms-system-\(UUID().uuidString)")
         (gatewayPort, unitPort) = (try Self.freePort(), try Self.freePort())
         var arguments = [
@@ -79,7 +82,7 @@ final class Installation: @unchecked Sendable {
         if kms == .openbao {
             let environment = ProcessInfo.processInfo.environment
             let address = try #require(
-                environment["HKMS_TEST_OPENBAO_TLS_ADDRESS"], "no OpenBao server: run scripts/test")
+                openBaoAddress ?? environment["HKMS_TEST_OPENBAO_TLS_ADDRESS"], "no OpenBao server: run scripts/test")
             let token = try #require(environment["HKMS_TEST_OPENBAO_TOKEN"])
             let tokenFile = FileManager.default.temporaryDirectory.appendingPathComponent("bao-\(UUID().uuidString)")
             try Data(token.utf8).write(to: tokenFile)

@@ -30,7 +30,7 @@ public struct RegisterRequest: Codable, Sendable, Hashable {
     public var mode: String
     /// The model whose circuit decides parameters and evaluation keys.
     public var model: String?
-    /// A named preset, see docs/parameters.md.
+    /// A named preset, see docs/api.md.
     public var preset: String?
     public var parameters: ParametersBody?
     /// With preset or parameters: make a relinearization key (true by default).

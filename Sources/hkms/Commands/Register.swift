@@ -25,7 +25,7 @@ struct Register: AsyncParsableCommand {
 
     @Option(help: ArgumentHelp("Make the keys that this model needs.", valueName: "name"))
     var model: String?
-    @Option(help: ArgumentHelp("Named parameters, see docs/parameters.md.", valueName: "name"))
+    @Option(help: ArgumentHelp("Named parameters, see docs/api.md.", valueName: "name"))
     var preset: String?
     @Option(
         help: ArgumentHelp("Parameters of your own: a JSON file with scheme, logN, q, p, alpha.", valueName: "file"))

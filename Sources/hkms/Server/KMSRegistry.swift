@@ -15,10 +15,13 @@ struct KMSSettings: Sendable {
 /// The adapters that a configuration may name. A new one is a new target and one line here.
 enum KMSRegistry {
     private static let providers:
-        [String: @Sendable (YAMLSection, _ path: (String) -> String, _ development: Bool) -> (@Sendable () async throws -> any TrustedKMS)?] = [
-            "software": software,
-            "openbao": openBao,
-        ]
+        [String:
+            @Sendable (YAMLSection, _ path: (String) -> String, _ development: Bool) -> (
+                @Sendable () async throws -> any TrustedKMS
+            )?] = [
+                "software": software,
+                "openbao": openBao,
+            ]
 
     /// Reads the section; errors are collected by the document.
     static func read(_ section: YAMLSection, directory: String, development: Bool) -> KMSSettings? {
@@ -85,12 +88,16 @@ enum KMSRegistry {
 enum ServerError: Error, CustomStringConvertible {
     case developmentKeystore(String)
     case noPassphrase(String)
+    case noInstallationKey(String)
 
     var description: String {
         switch self {
         case .developmentKeystore(let path):
             "\(path) is a development keystore: its passphrase lies beside it. "
                 + "Set development: true for a trial, or make a keystore of your own with hkms init"
+        case .noInstallationKey(let path):
+            "cannot read \(path), the installation's sealed key that hkms init made: restore it from a backup, "
+                + "or correct installation.sealedKey"
         case .noPassphrase(let variable): "the environment variable \(variable) holds no passphrase"
         }
     }

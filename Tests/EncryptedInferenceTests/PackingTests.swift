@@ -1,0 +1,4 @@
+import Attestation
+import EncryptedInference
+import HomomorphicEncryption
+import Testing
