@@ -22,7 +22,7 @@ public struct Packing: Sendable, Hashable, Codable {
     /// - Throws: ``InferenceError/malformedModel(reason:)`` where the numbers do not fill `slots`.
     public func validate(slots: Int) throws(InferenceError) {
         guard width > 0, batch > 0, period > 0, width.nonzeroBitCount == 1, period.nonzeroBitCount == 1,
-            period <= width, width <= slots, width * batch == slots
+            period <= width, slots.isMultiple(of: width), batch == slots / width
         else { throw .malformedModel(reason: "its packing does not fill the slots") }
     }
 

@@ -12,6 +12,7 @@ import Testing
         let changes: [(field: String, change: (inout Receipt) throws -> Void)] = [
             ("job", { $0.job = "job-2" }),
             ("nonce", { $0.nonce = try Fixtures.digest(99) }),
+            ("evaluation unit", { $0.unit = "unit-2" }),
             ("key set", { $0.keySet = "ks-2" }),
             ("manifest", { $0.manifest = try Fixtures.digest(99) }),
             ("model", { $0.modelDigest = try Fixtures.digest(99) }),

@@ -21,13 +21,13 @@ enum Programs {
         let error: String
     }
 
-    /// Runs a program to its end.
+    /// Runs a program to its end; one that has none is stopped after two minutes, with status 124.
     static func run(
         _ program: String, _ arguments: [String], environment: [String: String] = [:], input: String? = nil
     ) throws -> Output {
         let process = Process()
-        process.executableURL = URL(fileURLWithPath: program)
-        process.arguments = arguments
+        process.executableURL = URL(fileURLWithPath: "/usr/bin/timeout")
+        process.arguments = ["--kill-after=10", "120", program] + arguments
         process.environment = ProcessInfo.processInfo.environment.merging(environment) { $1 }
         let folder = FileManager.default.temporaryDirectory
         let outFile = folder.appendingPathComponent(UUID().uuidString)

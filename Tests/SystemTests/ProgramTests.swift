@@ -26,8 +26,16 @@ import Testing
 
     @Test("hkms-evaluator does not depend on them: by the package graph")
     func evaluatorGraph() throws {
+        // `swift test` holds the lock of its own build folder.
+        let scratch = FileManager.default.temporaryDirectory.appendingPathComponent("hkms-\(UUID().uuidString)")
+        defer { try? FileManager.default.removeItem(at: scratch) }
         let output = try Programs.run(
-            "/usr/bin/env", ["swift", "package", "--package-path", Programs.repository.path, "dump-package"])
+            "/usr/bin/env",
+            [
+                "swift", "package", "--package-path", Programs.repository.path, "--scratch-path", scratch.path,
+                "dump-package",
+            ])
+        #expect(output.status == 0, "\(output.error)")
         let package = try JSONSerialization.jsonObject(with: Data(output.out.utf8)) as? [String: Any]
         var dependencies: [String: [String]] = [:]
         for target in package?["targets"] as? [[String: Any]] ?? [] {

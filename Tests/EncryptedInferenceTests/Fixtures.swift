@@ -1,0 +1,185 @@
+import Attestation
+import EncryptedInference
+import Foundation
+import HomomorphicEncryption
+import SecretKeys
+import SecretMemory
+import Testing
+
+/// SplitMix64: the same inputs in every run, so that a failure can be repeated.
+struct SeededGenerator: RandomNumberGenerator {
+    private var state: UInt64
+
+    init(_ seed: UInt64) { state = seed }
+
+    mutating func next() -> UInt64 {
+        state &+= 0x9e37_79b9_7f4a_7c15
+        var z = state
+        z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
+        z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
+        return z ^ (z >> 31)
+    }
+
+    /// JSON with one to four bytes replaced, removed or put in, or a piece of it repeated.
+    mutating func mutated(_ original: [UInt8]) -> [UInt8] {
+        let alphabet = Array("0123456789-\"{}[],:e. nulltrue".utf8)
+        var bytes = original
+        for _ in 0..<Int.random(in: 1...4, using: &self) {
+            let index = Int.random(in: 0...bytes.count, using: &self)
+            let end = min(bytes.count, index + Int.random(in: 1...12, using: &self))
+            switch Int.random(in: 0..<5, using: &self) {
+            case 0 where index < bytes.count: bytes[index] = UInt8.random(in: 0...255, using: &self)
+            case 1 where index < bytes.count: bytes[index] = alphabet.randomElement(using: &self) ?? 0
+            case 2: bytes.insert(alphabet.randomElement(using: &self) ?? 0, at: index)
+            case 3: bytes.insert(contentsOf: Array(bytes[index..<end]), at: index)
+            default: bytes.removeSubrange(index..<end)
+            }
+        }
+        return bytes
+    }
+}
+
+/// JSON to alter by name.
+typealias JSONObject = [String: Any]
+
+func altered(_ bytes: [UInt8], _ change: (inout JSONObject) throws -> Void) throws -> [UInt8] {
+    var object = try #require(try JSONSerialization.jsonObject(with: Data(bytes)) as? JSONObject)
+    try change(&object)
+    return Array(try JSONSerialization.data(withJSONObject: object, options: [.sortedKeys]))
+}
+
+func replacing(_ bytes: [UInt8], _ old: String, with new: String) throws -> [UInt8] {
+    let text = String(decoding: bytes, as: UTF8.self)
+    try #require(text.contains(old))
+    return Array(text.replacingOccurrences(of: old, with: new).utf8)
+}
+
+/// A network written as in "3-4sq-1": numbers of units, each "sq" a square.
+struct Network: CustomTestStringConvertible {
+    let text: String
+    /// Random weights in the model file's format; inputs are x0, x1, ... in -1...1.
+    let file: [UInt8]
+    let inputCount: Int
+
+    init(_ text: String, seed: UInt64 = 1) throws {
+        self.text = text
+        var generator = SeededGenerator(seed)
+        var layers: [JSONObject] = []
+        var width = 0
+        for part in text.split(separator: "-") {
+            var part = part
+            var squares = 0
+            while part.hasSuffix("sq") {
+                part.removeLast(2)
+                squares += 1
+            }
+            let units = try #require(Int(part))
+            if width > 0 {
+                // Keeps values near 1 however wide a layer is.
+                let bound = 1.2 / Double(width).squareRoot()
+                func random() -> Double { Double.random(in: -bound...bound, using: &generator) }
+                layers.append([
+                    "type": "dense", "inputs": width, "units": units,
+                    "weights": (0..<units).map { _ in (0..<width).map { _ in random() } },
+                    "bias": (0..<units).map { _ in random() },
+                ])
+            }
+            layers += [JSONObject](repeating: ["type": "square"], count: squares)
+            width = units
+        }
+        inputCount = try #require(text.split(separator: "-").first.flatMap { Int($0) })
+        let object: JSONObject = [
+            "format": "hkms.model.v1", "name": "network", "version": 1, "description": "for tests",
+            "inputs": (0..<inputCount).map { index -> JSONObject in
+                ["name": "x\(index)", "encoding": "scaled", "minimum": 0, "maximum": 1, "valid": [-1, 1]]
+            },
+            "layers": layers,
+            "output": ["name": "y", "threshold": 0.5, "labels": ["low", "high"]] as JSONObject,
+        ]
+        file = Array(try JSONSerialization.data(withJSONObject: object, options: [.sortedKeys]))
+    }
+
+    var testDescription: String { text }
+
+    func compiled() throws -> CompiledModel { try CompiledModel(InferenceModel(parsing: file)) }
+
+    func records(_ count: Int, seed: UInt64 = 2) -> [Record] {
+        var generator = SeededGenerator(seed)
+        return (0..<count).map { _ in
+            var fields: [String: Record.Value] = [:]
+            for index in 0..<inputCount { fields["x\(index)"] = .number(.random(in: -1...1, using: &generator)) }
+            return Record(fields)
+        }
+    }
+}
+
+/// The model and the made-up records of the repository's folder `models`.
+enum HeartDisease {
+    private static func bytes(_ name: String) throws -> [UInt8] {
+        let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+            .deletingLastPathComponent()
+        return Array(try Data(contentsOf: root.appendingPathComponent("models").appendingPathComponent(name)))
+    }
+
+    static func file() throws -> [UInt8] { try bytes("heart-disease.json") }
+
+    static func model() throws -> InferenceModel { try InferenceModel(parsing: file()) }
+
+    static func records() throws -> [Record] {
+        let lines = String(decoding: try bytes("heart-disease-made-up.csv"), as: UTF8.self)
+            .split(whereSeparator: \.isNewline).map { $0.split(separator: ",", omittingEmptySubsequences: false) }
+        let header = try #require(lines.first)
+        return lines.dropFirst().map { line in
+            var fields: [String: Record.Value] = [:]
+            for (name, value) in zip(header, line) { fields[String(name)] = Record.Value(text: String(value)) }
+            return Record(fields)
+        }
+    }
+}
+
+/// Keys for one circuit from a seed that never changes.
+struct TestKeys {
+    let context: EncryptionContext
+    let publicKey: PublicKey
+    let list: [EvaluationKey]
+    private let seedByte: UInt8
+
+    init(_ profile: CircuitProfile, seedByte: UInt8 = 7) throws {
+        self.seedByte = seedByte
+        context = try EncryptionContext.shared(profile.parameters)
+        let seed = try Self.seed(seedByte)
+        let secret = try seed.secretKey(context)
+        publicKey = try seed.publicKey(secret)
+        var list: [EvaluationKey] = []
+        for id in profile.evaluationKeys { list.append(try seed.evaluationKey(id, secret)) }
+        self.list = list
+    }
+
+    /// One key more, of any level.
+    func key(_ id: EvaluationKeyID) throws -> EvaluationKey {
+        let seed = try Self.seed(seedByte)
+        return try seed.evaluationKey(id, seed.secretKey(context))
+    }
+
+    var set: EvaluationKeySet { EvaluationKeySet(list) }
+
+    private static func seed(_ byte: UInt8) throws -> Seed {
+        var bytes = try SecretBytes(count: Seed.byteCount)
+        bytes.withUnsafeMutableBytes { $0.copyBytes(from: [UInt8](repeating: byte, count: Seed.byteCount)) }
+        guard let seed = Seed(bytes) else { throw HEError.malformedObject(reason: "seed") }
+        return seed
+    }
+
+    func encrypt(_ slots: [Double], scale: Double, level: Int) throws -> Ciphertext {
+        try publicKey.encrypt(CKKSEncoder(context).encode(slots, scale: scale, level: level))
+    }
+
+    func encrypt(_ slots: [Double], for model: CompiledModel) throws -> Ciphertext {
+        try encrypt(slots, scale: model.plan.profile.scale, level: model.plan.profile.inputLevel)
+    }
+
+    func decrypt(_ ciphertext: Ciphertext) throws -> [Double] {
+        let secret = try Self.seed(seedByte).secretKey(context)
+        return try CKKSEncoder(context).decodeReal(secret.decrypt(ciphertext))
+    }
+}
