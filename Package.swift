@@ -59,11 +59,15 @@ let package = Package(
         .target(
             name: "HKMSClient",
             dependencies: [
-                "ServiceKit", .asyncHTTPClient, .nioCore, .nioHTTP1, .nioPosix, .nioSSL, .swiftCSV,
+                "ServiceKit", .asyncHTTPClient, .nioCore, .nioHTTP1, .nioPosix, .nioSSL,
             ],
             swiftSettings: swiftSettings),
+        .target(name: "DataFiles", dependencies: ["ServiceKit", .swiftCSV], swiftSettings: swiftSettings),
         .target(
-            name: "ServerKit", dependencies: ["ServiceKit", .httpTypes, .hummingbird, .logging, .nioCore],
+            name: "ServerKit",
+            dependencies: [
+                "ServiceKit", .httpTypes, .hummingbird, .hummingbirdCore, .logging, .nioCore, .nioHTTP1,
+            ],
             swiftSettings: swiftSettings),
 
         // Floor 3
@@ -102,7 +106,7 @@ let package = Package(
             name: "EvaluationUnit",
             dependencies: [
                 "Attestation", "EncryptedInference", "HomomorphicEncryption", "SecretMemory", "ServerKit",
-                "ServiceKit", .crypto, .httpTypes, .hummingbird, .hummingbirdCore, .logging, .nioCore, .nioHTTP1,
+                "ServiceKit", .crypto, .httpTypes, .hummingbird, .hummingbirdCore, .logging, .nioCore,
                 .serviceLifecycle,
             ],
             swiftSettings: swiftSettings),
@@ -121,7 +125,8 @@ let package = Package(
         .executableTarget(
             name: "hkms",
             dependencies: [
-                "Attestation", "CWipingFree", "Gateway", "HKMSClient", "HomomorphicEncryption", "KeyManagement",
+                "Attestation", "CWipingFree", "DataFiles", "Gateway", "HKMSClient", "HomomorphicEncryption",
+                "KeyManagement",
                 "RLWE", "SecretKeys", "SecretMemory", "ServiceKit", "StorageFiles", "StorageSQLite",
                 "TrustedKMSOpenBao", "TrustedKMSSoftware", .argumentParser, .crypto, .logging, .nioCore,
                 .serviceLifecycle,
@@ -130,12 +135,13 @@ let package = Package(
         .executableTarget(
             name: "hkms-evaluator",
             dependencies: [
-                "EncryptedInference", "EvaluationUnit", "SecretMemory", "ServiceKit", .argumentParser, .logging,
-                .serviceLifecycle, .swiftCSV,
+                "DataFiles", "EncryptedInference", "EvaluationUnit", "SecretMemory", "ServiceKit", .argumentParser,
+                .logging, .serviceLifecycle,
             ],
             swiftSettings: swiftSettings),
         .executableTarget(
-            name: "hkms-demo", dependencies: ["EncryptedInference", "HKMSClient", "ServiceKit", .argumentParser],
+            name: "hkms-demo",
+            dependencies: ["DataFiles", "EncryptedInference", "HKMSClient", "ServiceKit", .argumentParser],
             swiftSettings: swiftSettings),
 
         // Tests, one target a module or port; scripts/test starts the real servers that they need
@@ -191,6 +197,8 @@ let package = Package(
             ],
             swiftSettings: swiftSettings),
         .testTarget(
+            name: "DataFilesTests", dependencies: ["DataFiles", "ServiceKit"], swiftSettings: swiftSettings),
+        .testTarget(
             name: "EvaluationUnitTests",
             dependencies: [
                 "Attestation", "EncryptedInference", "EvaluationUnit", "HomomorphicEncryption", "SecretKeys",
@@ -199,7 +207,7 @@ let package = Package(
             ],
             swiftSettings: swiftSettings),
         .testTarget(
-            name: "SystemTests", dependencies: ["EncryptedInference", "HKMSClient", "ServiceKit"],
+            name: "SystemTests", dependencies: ["DataFiles", "EncryptedInference", "HKMSClient", "ServiceKit"],
             swiftSettings: swiftSettings),
     ]
 )

@@ -31,6 +31,8 @@ public struct SignedStatement<Body: Statement>: Sendable {
         encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
         encoder.dateEncodingStrategy = .iso8601
         guard let payload = try? encoder.encode(body) else { throw .malformed(reason: "it cannot be encoded") }
+        // Nobody would read it.
+        guard payload.count <= Body.maximumPayloadBytes else { throw .malformed(reason: "it is too long") }
         self.payload = Array(payload)
         // What readers will see, dates rounded to seconds as they are written.
         self.body = try Self.decode(self.payload)

@@ -5,7 +5,6 @@ import Hummingbird
 import HummingbirdCore
 import Logging
 import NIOCore
-import NIOHTTP1
 import ServerKit
 import ServiceKit
 import ServiceLifecycle
@@ -69,22 +68,12 @@ public final class EvaluationUnit: Sendable {
             cache: cache, nonces: JobNonces(capacity: Self.rememberedNonces), pool: pool, clock: clock)
     }
 
-    /// HTTP/1.1 with small heads; an idle connection is closed after two minutes, which is later than clients
-    /// give theirs up, so that none is closed under a request.
-    public static var http1: HTTPServerBuilder {
-        .http1(
-            configuration: .init(
-                idleTimeout: .seconds(120),
-                httpDecoderConfiguration: .init(
-                    maxHeaderFieldSize: 16_384, maxHeaderListSize: 32_768, maxHeaderFieldCount: 100)))
-    }
-
     /// The server, to be run once as a service. On graceful shutdown it finishes the requests in flight.
     /// - Parameters:
     ///   - server: how connections are set up.
     ///   - onReady: called with the port that was bound.
     public func application(
-        server: HTTPServerBuilder = EvaluationUnit.http1,
+        server: HTTPServerBuilder = .limitedHTTP1,
         onReady: @escaping @Sendable (Int?) async -> Void = { _ in }
     ) -> some ApplicationProtocol {
         Application(
@@ -120,7 +109,7 @@ public final class EvaluationUnit: Sendable {
                 Readiness(ready: !busy, problems: busy ? ["all compute threads are busy and the queue is full"] : []),
                 status: busy ? .serviceUnavailable : .ok)
         }
-        for path: RouterPath in ["livez", "readyz"] { router.refuseOtherMethods(path, than: [.get]) { _ in } }
+        for path: RouterPath in ["livez", "readyz"] { router.refuseOtherMethods(path, than: [.get]) }
     }
 
     private func addManifestRoutes(to api: RouterGroup<ServiceContext>) {
@@ -203,13 +192,7 @@ public final class EvaluationUnit: Sendable {
     }
 
     @Sendable private static func problem(for error: any Error) -> Problem? {
-        switch error {
-        case let error as any ProblemConvertible: error.problem
-        // The request's framing broke while its body was read.
-        case is HTTPParserError:
-            Problem.badRequest("the body's framing is not valid HTTP", fix: "Send the request again.")
-        default: nil
-        }
+        (error as? any ProblemConvertible)?.problem
     }
 
     private struct Readiness: Encodable {

@@ -12,14 +12,14 @@ public struct PlainPredictions: Codable, Sendable, Hashable {
     /// One a record, in order.
     public let predictions: [Prediction]
 
-    /// - Throws: ``PlainPredictionsError`` naming the first row that does not fit.
+    /// - Throws: ``PlainPredictionsError`` naming the first record that does not fit.
     public init(_ model: InferenceModel, records: [Record]) throws(PlainPredictionsError) {
         guard !records.isEmpty else { throw .noRecords }
         var vectors: [[Double]] = []
         for (index, record) in records.enumerated() {
             do throws(InferenceError) {
                 vectors.append(try record.encoded(by: model.inputs, index: index))
-            } catch { throw .row(index + 1, reason: Self.reason(error, index)) }
+            } catch { throw .record(index + 1, reason: Self.reason(error, index)) }
         }
         self.model = model.name
         predictions = model.evaluateInTheClear(vectors).map {
@@ -27,7 +27,7 @@ public struct PlainPredictions: Codable, Sendable, Hashable {
         }
     }
 
-    /// Without the record's number, which the row's number stands for.
+    /// Without the record's number, for which a file may have a better name.
     private static func reason(_ error: InferenceError, _ index: Int) -> String {
         let prefix = "record \(index + 1): "
         let text = error.description
@@ -38,13 +38,13 @@ public struct PlainPredictions: Codable, Sendable, Hashable {
 /// Why a file of records has no predictions.
 public enum PlainPredictionsError: Error, Equatable, Sendable, CustomStringConvertible {
     case noRecords
-    /// Rows count from 1, without the header.
-    case row(Int, reason: String)
+    /// Records count from 1.
+    case record(Int, reason: String)
 
     public var description: String {
         switch self {
         case .noRecords: "there are no records: give a header and at least one row"
-        case .row(let row, let reason): "row \(row): \(reason)"
+        case .record(let number, let reason): "record \(number): \(reason)"
         }
     }
 }

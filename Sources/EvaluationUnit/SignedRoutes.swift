@@ -73,23 +73,3 @@ struct SignedRoutes: Sendable {
         return (signature, signer)
     }
 }
-
-extension RouterMethods where Context == ServiceContext {
-    /// Answers 405 with an Allow field; Hummingbird itself would answer 404.
-    func refuseOtherMethods(
-        _ path: RouterPath, than allowed: [HTTPRequest.Method],
-        after check: @escaping @Sendable (Request) throws -> Void
-    ) {
-        let names = allowed.map(\.rawValue).sorted().joined(separator: ", ")
-        let methods: [HTTPRequest.Method] = [.get, .head, .post, .put, .patch, .delete, .options, .trace, .connect]
-        for method in methods where !allowed.contains(method) {
-            on(path, method: method) { request, context in
-                try check(request)
-                var response = Response.problem(
-                    UnitProblem.methodNotAllowed.problem.with(instance: context.requestID))
-                response.headers[.allow] = names
-                return response
-            }
-        }
-    }
-}

@@ -89,7 +89,14 @@ public struct UnitConfiguration: Sendable {
         installation = document.root.optionalString("installation")
         tenant = document.root.optionalString("tenant")
         limits = reader.limits()
-        let policy = document.root.optionalSection("memory")?.optionalEnumeration("lock", of: MemoryLockPolicy.self)
+        let development = document.root.bool("development", default: false)
+        let memory = document.root.optionalSection("memory")
+        let policy = memory?.optionalEnumeration("lock", of: MemoryLockPolicy.self)
+        if policy == .preferred, !development {
+            memory?.fail(
+                "lock",
+                "may be preferred in development only: set development: true or raise the limit of locked memory")
+        }
         try document.finish()
 
         applyLockPolicy(policy ?? .required)

@@ -6,7 +6,6 @@ import ServiceKit
 package enum UnitProblem: Error, Equatable {
     // Requests
     case malformedDigest
-    case methodNotAllowed
 
     // Manifests
     case unknownManifest(Digest)
@@ -54,7 +53,7 @@ extension UnitProblem: ProblemConvertible {
 
     private var title: String {
         switch self {
-        case .malformedDigest, .methodNotAllowed: "The request is not valid"
+        case .malformedDigest: "The request is not valid"
         case .unknownManifest, .manifestNotTrusted, .malformedManifest, .manifestDigestMismatch, .manifestNotActive,
             .manifestNotForThisUnit:
             "The manifest is not accepted"
@@ -74,11 +73,6 @@ extension UnitProblem: ProblemConvertible {
             (
                 "malformed-digest", 400, "A digest in the path is not 64 lower-case hex digits.",
                 "Write the SHA-256 digest in lower-case hex."
-            )
-        case .methodNotAllowed:
-            (
-                "method-not-allowed", 405, "This path does not take this method.",
-                "Use one of the methods that the Allow field names."
             )
         case .unknownManifest(let digest):
             (
@@ -221,7 +215,7 @@ extension UnitProblem: ProblemConvertible {
         case .malformedCiphertext(let index, let error):
             (
                 "malformed-ciphertext", 400, "Input \(index) cannot be read: \(error).",
-                "Send ciphertexts in the format of docs/formats."
+                "Send ciphertexts in the format of docs/formats.md."
             )
         case .unsuitableCiphertext(let index, let reason):
             (

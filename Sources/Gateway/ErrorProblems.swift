@@ -129,7 +129,8 @@ enum ErrorProblems {
             return Problem(
                 name: "key-set-not-active", title: "The key set is not active", status: 409,
                 detail: "Key set \(id) is \(state.rawValue).",
-                fix: "A suspended key set was stopped by an operator or by repeated failures: ask the operator.")
+                fix: "Repeated failures after its seed was opened suspend a key set, and this version does not take "
+                    + "that back: register a new key set, and have the operator look for what alters stored objects.")
         case .requestIDReused:
             return Problem(
                 name: "request-id-reused", title: "The request id was used before", status: 409,
@@ -147,6 +148,11 @@ enum ErrorProblems {
             return Problem(
                 name: "job-not-open", title: "The job is not open", status: 409, detail: "Job \(id) is \(state).",
                 fix: "A job takes one receipt: open a new job.")
+        case .jobKeepsNoResults(let id):
+            return Problem(
+                name: "job-keeps-no-results", title: "The job keeps no results", status: 409,
+                detail: "Job \(id) belongs to a prediction, whose answer carried its results.",
+                fix: "Predict again, or open a job with POST /v1/jobs, which keeps its results.")
         case .unitIsRequester(let unit):
             return Problem(
                 name: "unit-is-requester", title: "Unit and requester must differ", status: 403,
@@ -191,12 +197,13 @@ enum ErrorProblems {
         case .kms(let error): return problem(error)
         case .objectStore(let error):
             return Problem(
-                name: "object-store-unavailable", title: "The object store failed", status: 503, detail: "\(error)",
+                name: "object-store-unavailable", title: "The object store failed", status: 503,
+                detail: error.description,
                 fix: "The operator checks that the store has room and can be written to.", retryAfterSeconds: 5)
         case .metadataStore(let error):
             return Problem(
                 name: "metadata-store-unavailable", title: "The metadata store failed", status: 503,
-                detail: "\(error)", fix: "The operator checks that the store has room and can be written to.",
+                detail: error.description, fix: "The operator checks that the store has room and can be written to.",
                 retryAfterSeconds: 5)
         case .memory(let error): return problem(error)
         case .busy:

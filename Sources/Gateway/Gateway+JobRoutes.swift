@@ -20,10 +20,19 @@ extension Gateway {
             let model = try await units.model(named: name)
             let manifest = try await manager.signedManifest(keySet, as: requester)
             try requireKeys(manifest.body, for: model.descriptor.profile)
-            let job = try await manager.openJob(
-                inputs: inputs.map { Digest(of: $0) }, keySet: keySet, profile: model.descriptor.profile,
-                unit: model.client.unit.registered, as: requester)
-            jobs.start { [self] in await run(job, inputs: inputs, model: model, as: requester) }
+            let job = try await jobs.start {
+                try await manager.openJob(
+                    inputs: inputs.map { Digest(of: $0) }, keySet: keySet, profile: model.descriptor.profile,
+                    unit: model.client.unit.registered, keepsOutputs: true, as: requester)
+            } _: { [self] job in
+                await run(job, inputs: inputs, model: model, as: requester)
+            }
+            guard let job else {
+                throw Problem(
+                    name: "too-many-jobs", title: "Too many jobs", status: 503,
+                    detail: "This gateway runs \(configuration.jobs) jobs at a time.",
+                    fix: "Retry when a job is finished; the operator may raise limits.jobs.", retryAfterSeconds: 5)
+            }
             var response = try Response.json(
                 JobInfo(try await manager.job(job.body.job, as: requester)), status: .accepted)
             response.headers[.location] = "/v1/jobs/\(job.body.job)"
@@ -49,6 +58,8 @@ extension Gateway {
                 OctetBundle.encode(try await manager.outputs(of: job.job, as: requester(context))),
                 type: MediaType.bundle)
         }
+        group.refuseOtherMethods("", than: [.get, .post])
+        for path: RouterPath in ["{job}", "{job}/results"] { group.refuseOtherMethods(path, than: [.get]) }
     }
 
     /// A job in the background: its end, good or bad, is on its record.
@@ -58,14 +69,14 @@ extension Gateway {
     ) async {
         do {
             var timings = StepTimings()
-            let current = try await manager.signedManifest(job.body.keySet, as: requester)
-            try await provideKeys(current, to: model.client, timings: &timings) { entry in
+            // The job names the manifest that is current now; that one is announced.
+            let manifest = try await manager.signedManifest(job.body.keySet, as: requester)
+            let result = try await evaluate(job, inputs, model: model, under: manifest, timings: &timings) { entry in
                 try await manager.evaluationKey(entry.name, of: job.body.keySet, as: requester)
             }
-            let result = try await evaluate(job, inputs, model: model, timings: &timings)
             _ = try await manager.completeJob(
                 job.body.job, receipt: result.receipt, outputs: result.outputs, unit: model.client.unit.registered,
-                profile: model.descriptor.profile, keepOutputs: true)
+                profile: model.descriptor.profile)
         } catch {
             let problem = (error as? Problem) ?? ErrorProblems.problem(for: error)
             await manager.failJob(job.body.job, reason: problem?.name ?? "internal-error")

@@ -35,10 +35,8 @@ extension Gateway {
                 KeySetInfo(try await manager.show(parameter("id", context), as: requester(context))))
         }
         group.delete("{id}") { [self] _, context in
-            let keySet = try parameter("id", context)
-            let manifest = try? await manager.signedManifest(keySet, as: requester(context))
-            let destruction = try await manager.destroy(keySet, as: requester(context))
-            if let manifest { await units.forget(manifest.digest) }
+            let destruction = try await manager.destroy(parameter("id", context), as: requester(context))
+            await units.forget(destruction.manifests)
             return try Response.json(DestroyResponse(destruction))
         }
         group.get("{id}/manifest") { [self] _, context in
@@ -98,6 +96,15 @@ extension Gateway {
                 DecryptResponse(release: result.release.rawValue, vectors: vectors),
                 timings: ServerTiming(result.timings))
         }
+        group.refuseOtherMethods("", than: [.get, .post])
+        group.refuseOtherMethods("{id}", than: [.get, .delete])
+        for path: RouterPath in [
+            "{id}/manifest", "{id}/public-key", "{id}/evaluation-keys", "{id}/evaluation-keys/relinearization",
+            "{id}/evaluation-keys/galois/{element}",
+        ] {
+            group.refuseOtherMethods(path, than: [.get])
+        }
+        for path: RouterPath in ["{id}/encrypt", "{id}/decrypt"] { group.refuseOtherMethods(path, than: [.post]) }
     }
 
     private func evaluationKey(_ name: String, _ context: ServiceContext) async throws -> Response {

@@ -29,6 +29,8 @@ extension Gateway {
             }
             return try Response.json(prediction.response, timings: ServerTiming(prediction.timings))
         }
+        group.refuseOtherMethods("", than: [.get])
+        group.refuseOtherMethods("{model}/predict", than: [.post])
     }
 
     struct Prediction: Sendable {
@@ -51,19 +53,20 @@ extension Gateway {
         timings.merge(encrypted.timings)
         let registered = model.client.unit.registered
         let job = try await manager.openJob(
-            inputs: encrypted.digests, keySet: keySet, profile: profile, unit: registered, as: requester)
+            inputs: encrypted.digests, keySet: keySet, profile: profile, unit: registered, keepsOutputs: false,
+            as: requester)
         let outputs: [[UInt8]]
         do {
             // The job names the manifest that is current now; that one is announced.
             let current = try await manager.signedManifest(keySet, as: requester)
-            try await provideKeys(current, to: model.client, timings: &timings) { entry in
+            let result = try await evaluate(
+                job, encrypted.ciphertexts, model: model, under: current, timings: &timings
+            ) { entry in
                 try await manager.evaluationKey(entry.name, of: keySet, as: requester)
             }
-            let result = try await evaluate(job, encrypted.ciphertexts, model: model, timings: &timings)
             outputs = result.outputs
             _ = try await manager.completeJob(
-                job.body.job, receipt: result.receipt, outputs: outputs, unit: registered, profile: profile,
-                keepOutputs: false)
+                job.body.job, receipt: result.receipt, outputs: outputs, unit: registered, profile: profile)
         } catch {
             await manager.failJob(job.body.job, reason: ErrorProblems.problem(for: error)?.name ?? "unit failed")
             throw error
@@ -91,13 +94,14 @@ extension Gateway {
         let job = try keySet.openJob(
             inputs: inputs.map { Digest(of: $0) }, profile: profile, unit: registered)
         do {
-            try await provideKeys(keySet.manifest, to: model.client, timings: &timings) { entry in
+            let result = try await evaluate(
+                job, inputs, model: model, under: keySet.manifest, timings: &timings
+            ) { entry in
                 guard let key = keySet.evaluationKeys.first(where: { $0.entry.digest == entry.digest }) else {
                     throw KeyManagementError.objectMissing(entry.name)
                 }
                 return key.bytes
             }
-            let result = try await evaluate(job, inputs, model: model, timings: &timings)
             let vectors = try await keySet.decrypt(
                 result.outputs, receipt: result.receipt, job: job.body, profile: profile, unit: registered,
                 timings: &timings)
@@ -137,7 +141,7 @@ extension Gateway {
     }
 
     /// Announces the manifest and uploads the keys that the unit does not have yet.
-    func provideKeys(
+    private func provideKeys(
         _ manifest: SignedStatement<KeySetManifest>, to client: UnitClient, timings: inout StepTimings,
         read: (KeySetObject) async throws -> [UInt8]
     ) async throws {
@@ -151,8 +155,30 @@ extension Gateway {
         timings.add("upload", ContinuousClock.now - start)
     }
 
-    /// Has the unit evaluate; the time is the unit's own.
+    /// Has the unit evaluate, with the keys that it lacks provided before; the time is the unit's own.
+    /// - Parameter read: gives the bytes of one evaluation key.
     func evaluate(
+        _ job: SignedStatement<JobDescription>, _ inputs: [[UInt8]], model: UnitDirectory.Model,
+        under manifest: SignedStatement<KeySetManifest>, timings: inout StepTimings,
+        read: (KeySetObject) async throws -> [UInt8]
+    ) async throws -> (receipt: [UInt8], outputs: [[UInt8]]) {
+        for _ in 0..<Self.evaluationAttempts - 1 {
+            try await provideKeys(manifest, to: model.client, timings: &timings, read: read)
+            do {
+                return try await evaluate(job, inputs, model: model, timings: &timings)
+            } catch is UnitLacksKeys {
+                // Other key sets needed the room of the unit's cache in the meantime.
+            }
+        }
+        try await provideKeys(manifest, to: model.client, timings: &timings, read: read)
+        do {
+            return try await evaluate(job, inputs, model: model, timings: &timings)
+        } catch let error as UnitLacksKeys { throw error.problem }
+    }
+
+    private static let evaluationAttempts = 3
+
+    private func evaluate(
         _ job: SignedStatement<JobDescription>, _ inputs: [[UInt8]], model: UnitDirectory.Model,
         timings: inout StepTimings
     ) async throws -> (receipt: [UInt8], outputs: [[UInt8]]) {

@@ -28,6 +28,7 @@ public final class Gateway: Sendable {
     let jobs: JobRunner
     private let pool: ComputePool
     private let http: HTTPClient
+    private let kms: any TrustedKMS
     private let logger: Logger
     private let draining = Mutex(false)
 
@@ -43,6 +44,7 @@ public final class Gateway: Sendable {
         self.configuration = configuration
         self.authenticator = authenticator
         self.logger = logger
+        self.kms = kms
         let pool = ComputePool(numberOfThreads: configuration.threads, maximumQueued: configuration.queued)
         self.pool = pool
         var httpConfiguration = HTTPClient.Configuration()
@@ -61,7 +63,7 @@ public final class Gateway: Sendable {
             clients: configuration.units.map {
                 UnitClient(unit: $0, http: http, key: keys.requestKey, clock: clock)
             }, logger: logger)
-        jobs = JobRunner()
+        jobs = JobRunner(limit: configuration.jobs)
     }
 
     /// The server.
@@ -72,9 +74,15 @@ public final class Gateway: Sendable {
         var logger = logger
         logger[metadataKey: "component"] = "gateway"
         return Application(
-            router: router(), configuration: configuration.listen.configuration,
+            router: router(), server: .limitedHTTP1, configuration: configuration.listen.configuration,
             services: [ShutdownService { [self] in await shutdown() }],
             onServerRunning: { channel in await onReady(channel.localAddress?.port) }, logger: logger)
+    }
+
+    /// Clears away what an earlier process left unfinished; before the server takes requests.
+    public func recover() async throws(KeyManagementError) {
+        let count = try await manager.removeAbandonedRegistrations()
+        if count > 0 { logger.notice("removed registrations that were broken off", metadata: ["count": "\(count)"]) }
     }
 
     /// Every route. `/v1` needs a bearer token.
@@ -92,6 +100,7 @@ public final class Gateway: Sendable {
         addKeySetRoutes(to: api.group("keysets"))
         addModelRoutes(to: api.group("models"))
         addJobRoutes(to: api.group("jobs"))
+        for path: RouterPath in ["livez", "readyz"] { router.refuseOtherMethods(path, than: [.get]) }
         return router
     }
 
@@ -106,6 +115,7 @@ public final class Gateway: Sendable {
         await jobs.finish(within: .seconds(20))
         await pool.shutdown()
         try? await http.shutdown()
+        await kms.shutdown()
     }
 
     func requester(_ context: ServiceContext) throws -> Requester {

@@ -44,6 +44,8 @@ public struct GatewayConfiguration: Sendable {
     public let bodyBytes: Int
     public let threads: Int
     public let queued: Int
+    /// Jobs that run in the background at a time.
+    public let jobs: Int
 
     /// Reads everything but the section `kms`. Errors are collected by the document.
     /// - Parameter directory: relative paths start here: the configuration file's folder.
@@ -107,9 +109,10 @@ public struct GatewayConfiguration: Sendable {
             KeySetOwner(kind: .user, issuer: "static", subject: $0)
         }
         let limits = root.optionalSection("limits")
-        bodyBytes = (limits?.int("bodyMiB", default: 64, in: 1...4096) ?? 64) << 20
-        threads = limits?.int("threads", default: processors, in: 1...256) ?? processors
-        queued = limits?.int("queued", default: 256, in: 1...100_000) ?? 256
+        bodyBytes = (limits?.int("bodyMiB", default: 64, in: 1...1024) ?? 64) << 20
+        threads = limits?.int("threads", default: processors, in: 1...1024) ?? processors
+        queued = limits?.int("queued", default: 256, in: 1...65_536) ?? 256
+        jobs = limits?.int("jobs", default: 16, in: 1...1024) ?? 16
     }
 
     static func isLoopback(_ url: String) -> Bool {

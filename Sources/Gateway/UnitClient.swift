@@ -3,6 +3,7 @@ import Attestation
 import EncryptedInference
 import HTTPTypes
 import KeyManagement
+import Logging
 import NIOCore
 import NIOHTTP1
 import ServiceKit
@@ -21,22 +22,36 @@ struct UnitClient: Sendable {
     let clock: @Sendable () -> Date
 
     private static let controlTimeout = TimeAmount.seconds(30)
+    /// Models are asked for while somebody waits for a list of all units.
+    private static let listTimeout = TimeAmount.seconds(5)
     /// Evaluation of large circuits takes a while.
     private static let evaluationTimeout = TimeAmount.minutes(30)
     private static let maximumControlBytes = 64 << 20
 
-    /// The models that the unit runs, signed by it and checked.
-    func models() async throws -> [ModelDescriptor] {
-        let body = try await send(.GET, "/v1/models", limit: Self.maximumControlBytes).body
+    /// The models that the unit runs, signed by it and checked; one that does not hold is left out.
+    func models(logger: Logger) async throws -> [ModelDescriptor] {
+        let body = try await send(
+            .GET, "/v1/models", limit: Self.maximumControlBytes, timeout: Self.listTimeout
+        ).body
         let list: UnitModelList
         do { list = try APIJSON.decode(UnitModelList.self, from: body) } catch { throw malformed("its list of models") }
-        return try list.descriptors.prefix(1000).map { text in
-            let signed = try SignedStatement<ModelDescriptor>(
-                verifying: Array(text.utf8), pinned: [unit.publicKey])
-            guard signed.body.unit == unit.name else { throw AttestationError.mismatch(field: "evaluation unit") }
-            try signed.body.validate()
-            return signed.body
+        var descriptors: [ModelDescriptor] = []
+        var failure: (any Error)?
+        for text in list.descriptors.prefix(1000) {
+            do {
+                let signed = try SignedStatement<ModelDescriptor>(
+                    verifying: Array(text.utf8), pinned: [unit.publicKey])
+                guard signed.body.unit == unit.name else { throw AttestationError.mismatch(field: "evaluation unit") }
+                try signed.body.validate()
+                descriptors.append(signed.body)
+            } catch {
+                logger.error(
+                    "a model description is not believed", metadata: ["unit": "\(unit.name)", "error": "\(error)"])
+                failure = error
+            }
         }
+        if descriptors.isEmpty, let failure { throw failure }
+        return descriptors
     }
 
     /// Announces a manifest.
@@ -109,12 +124,14 @@ struct UnitClient: Sendable {
         guard (200..<300).contains(response.status.code) else {
             let problem = Problem(decoding: collected, status: Int(response.status.code))
             let busy = problem.status == 503
-            throw Problem(
+            let refusal = Problem(
                 name: busy ? "unit-busy" : "unit-refused",
                 title: "The evaluation unit refused", status: busy ? 503 : 502,
                 detail: "Evaluation unit \(unit.name) answered \(problem.name): \(problem.detail)".prefixed(1000),
                 fix: problem.fix.isEmpty ? "See the unit's log." : problem.fix.prefixed(1000),
                 retryAfterSeconds: problem.retryAfterSeconds)
+            if problem.name == "missing-evaluation-keys" { throw UnitLacksKeys(problem: refusal) }
+            throw refusal
         }
         let timings = ServerTiming(fieldValue: response.headers.first(name: "Server-Timing") ?? "")
         return (collected, timings)
@@ -126,6 +143,11 @@ struct UnitClient: Sendable {
             detail: "Evaluation unit \(unit.name) sent \(what) in a form that cannot be read.",
             fix: "Check that gateway and unit have versions that go together.")
     }
+}
+
+/// The unit needs evaluation keys that it does not have, or no longer.
+struct UnitLacksKeys: Error {
+    let problem: Problem
 }
 
 extension String {

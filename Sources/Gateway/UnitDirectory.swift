@@ -36,13 +36,14 @@ final class UnitDirectory: Sendable {
         if let fresh { return fresh }
         var models: [Model] = []
         var failure: (any Error)?
-        for client in clients {
-            do {
-                for descriptor in try await client.models()
+        for (client, answer) in zip(clients, await ask()) {
+            switch answer {
+            case .success(let descriptors):
+                for descriptor in descriptors
                 where !models.contains(where: { $0.descriptor.name == descriptor.name }) {
                     models.append(Model(descriptor: descriptor, client: client))
                 }
-            } catch {
+            case .failure(let error):
                 logger.warning("evaluation unit gives no models", metadata: ["unit": "\(client.unit.name)"])
                 failure = error
             }
@@ -57,6 +58,22 @@ final class UnitDirectory: Sendable {
         return models
     }
 
+    /// All units at once: one that does not answer holds nobody up but itself.
+    private func ask() async -> [Result<[ModelDescriptor], any Error>] {
+        await withTaskGroup(of: (Int, Result<[ModelDescriptor], any Error>).self) { group in
+            for (index, client) in clients.enumerated() {
+                group.addTask { [logger] in
+                    do { return (index, .success(try await client.models(logger: logger))) } catch {
+                        return (index, .failure(error))
+                    }
+                }
+            }
+            var answers: [Int: Result<[ModelDescriptor], any Error>] = [:]
+            for await (index, answer) in group { answers[index] = answer }
+            return clients.indices.map { answers[$0] ?? .success([]) }
+        }
+    }
+
     func model(named name: String) async throws -> Model {
         if let model = try await models().first(where: { $0.descriptor.name == name }) { return model }
         // It may have been added since.
@@ -68,8 +85,12 @@ final class UnitDirectory: Sendable {
             fix: "GET /v1/models lists the models; the operator adds one to a unit's configuration.")
     }
 
-    /// Has every unit drop the keys of a manifest; a unit that does not answer drops them when its cache is full.
-    func forget(_ manifest: Digest) async {
-        for client in clients { try? await client.forget(manifest) }
+    /// Has every unit drop the keys of some manifests; a unit that does not answer drops them when its cache is full.
+    func forget(_ manifests: [Digest]) async {
+        await withTaskGroup(of: Void.self) { group in
+            for client in clients {
+                group.addTask { for manifest in manifests { try? await client.forget(manifest) } }
+            }
+        }
     }
 }

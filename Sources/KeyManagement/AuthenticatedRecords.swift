@@ -16,7 +16,7 @@ protocol AuthenticatedRow: Codable, Sendable {
 /// A row as it was read: its name and version go back with a change.
 struct Stored<Row: AuthenticatedRow>: Sendable {
     let id: String
-    let index: String
+    var index: String
     let version: Int
     var row: Row
 }

@@ -2,6 +2,7 @@ import Attestation
 import ComplexModule
 import HomomorphicEncryption
 import SecretKeys
+import SecretMemory
 
 /// A key set that lives for one request: registered, used and forgotten. Nothing of its seed is ever
 /// stored; it is wiped with the last reference to this value.
@@ -78,12 +79,7 @@ public final class EphemeralKeySet: Sendable {
             throw .receiptRejected(error)
         } catch { throw KeyManagementError(error) }
         let material = material
-        let parsed: [Ciphertext]
-        do {
-            parsed = try outputs.map { bytes throws(HEError) in
-                try Ciphertext(serialized: bytes, context: material.context)
-            }
-        } catch { throw .homomorphicEncryption(error) }
+        let parsed = try await manager.results(outputs, of: profile)
         do {
             return try await manager.timed("decryption", &timings) {
                 try await manager.compute.run {
@@ -91,7 +87,13 @@ public final class EphemeralKeySet: Sendable {
                     return try parsed.map { try encoder.decodeReal(material.decrypt($0)) }
                 }
             }
-        } catch { throw .decryptionFailed }
+        } catch {
+            // As in decrypt of a registered key set: what says nothing of key or ciphertext keeps its name.
+            switch error {
+            case is ComputeSaturated, is CancellationError, is SecretMemoryError: throw KeyManagementError(error)
+            default: throw .decryptionFailed
+            }
+        }
     }
 }
 

@@ -15,6 +15,8 @@ public enum KeyManagementError: Error, Sendable, Equatable {
     case registrationInProgress
     case unknownJob(String)
     case jobNotOpen(String, state: String)
+    /// The job's results went out with the answer that asked for them, and were not stored.
+    case jobKeepsNoResults(String)
     /// The requester runs the evaluation unit that would vouch for the result.
     case unitIsRequester(unit: String)
 

@@ -41,9 +41,11 @@ public struct JobSummary: Sendable, Hashable {
 
 extension KeyManager {
     /// Opens a job over ciphertexts that this service encrypted under the key set.
+    /// - Parameter keepsOutputs: whether its outputs are stored for ``outputs(of:as:)``.
     /// - Returns: the description to send to the unit, signed by the gateway.
     public func openJob(
-        inputs: [Digest], keySet: String, profile: CircuitProfile, unit: RegisteredUnit, as requester: Requester
+        inputs: [Digest], keySet: String, profile: CircuitProfile, unit: RegisteredUnit, keepsOutputs: Bool,
+        as requester: Requester
     ) async throws(KeyManagementError) -> SignedStatement<JobDescription> {
         guard (1...Self.maximumVectors).contains(inputs.count) else {
             throw .invalidRequest(reason: "1 to \(Self.maximumVectors) inputs in one job")
@@ -66,8 +68,8 @@ extension KeyManager {
             job: Self.newIdentifier("job"), keySet: keySet, tenant: requester.tenant,
             requester: Requester.index(tenant: requester.tenant, owner: requester.owner), unit: unit.name,
             model: profile.model, modelDigest: profile.modelDigest, profile: profile.digest, nonce: try Self.nonce(),
-            manifest: row.manifest, inputs: inputs, outputs: [], receipt: nil, state: .open, failure: nil,
-            created: clock(), finished: nil)
+            manifest: row.manifest, inputs: inputs, outputs: [], keepsOutputs: keepsOutputs,
+            receipt: nil, state: .open, failure: nil, created: clock(), finished: nil)
         try await records.apply([try records.insertion(job, id: job.job, index: job.requester)])
         return try sign(job)
     }
@@ -90,12 +92,9 @@ extension KeyManager {
     }
 
     /// Takes a job's one receipt; from then on its outputs may be decrypted.
-    /// - Parameters:
-    ///   - outputs: the ciphertexts that came with the receipt.
-    ///   - keepOutputs: stores the outputs for ``outputs(of:as:)``.
+    /// - Parameter outputs: the ciphertexts that came with the receipt.
     public func completeJob(
-        _ job: String, receipt envelope: [UInt8], outputs: [[UInt8]], unit: RegisteredUnit, profile: CircuitProfile,
-        keepOutputs: Bool
+        _ job: String, receipt envelope: [UInt8], outputs: [[UInt8]], unit: RegisteredUnit, profile: CircuitProfile
     ) async throws(KeyManagementError) -> JobSummary {
         guard var stored = try await records.read(JobRow.self, id: job) else { throw .unknownJob(job) }
         guard stored.row.state == .open else { throw .jobNotOpen(job, state: stored.row.state.rawValue) }
@@ -111,20 +110,12 @@ extension KeyManager {
         } catch let error as AttestationError {
             throw .receiptRejected(error)
         } catch { throw KeyManagementError(error) }
-        // A result is at the circuit's output level: what is not was not made by it.
-        do {
-            let context = try EncryptionContext.shared(profile.parameters)
-            for output in outputs {
-                let ciphertext = try Ciphertext(serialized: output, context: context)
-                guard ciphertext.level == profile.outputLevel, ciphertext.polynomials.count == 2 else {
-                    throw HEError.invalidLevel(ciphertext.level, maximum: profile.outputLevel)
-                }
-            }
-        } catch { throw KeyManagementError(error) }
-        if keepOutputs {
+        _ = try await results(outputs, of: profile)
+        if stored.row.keepsOutputs {
             for (index, output) in outputs.enumerated() {
                 do {
-                    try await objects.put(output, at: try outputKey(job, index), onlyIfAbsent: false)
+                    let key = try outputKey(job, index, keySet: stored.row.keySet)
+                    try await objects.put(output, at: key, onlyIfAbsent: false)
                 } catch { throw KeyManagementError(error) }
             }
         }
@@ -150,17 +141,41 @@ extension KeyManager {
         return summary(row)
     }
 
+    /// The results of a circuit, parsed. They have two polynomials at the circuit's output level: what has not was
+    /// not made by it.
+    func results(
+        _ outputs: [[UInt8]], of profile: CircuitProfile
+    ) async throws(KeyManagementError) -> [Ciphertext] {
+        do {
+            let context = try EncryptionContext.shared(profile.parameters)
+            return try await compute.run {
+                try outputs.map { output throws(HEError) in
+                    let ciphertext = try Ciphertext(serialized: output, context: context)
+                    guard ciphertext.polynomials.count == 2 else {
+                        throw .unexpectedPolynomialCount(ciphertext.polynomials.count, expected: "2")
+                    }
+                    guard ciphertext.level == profile.outputLevel else {
+                        throw .invalidLevel(ciphertext.level, maximum: profile.outputLevel)
+                    }
+                    return ciphertext
+                }
+            }
+        } catch { throw KeyManagementError(error) }
+    }
+
     /// The outputs of a job that kept them, checked against its receipt.
     public func outputs(of job: String, as requester: Requester) async throws(KeyManagementError) -> [[UInt8]] {
-        let summary = try await self.job(job, as: requester)
+        let row = try await jobRow(job, as: requester)
+        let summary = summary(row)
         guard summary.state == .evaluated else { throw .jobNotOpen(job, state: summary.state.rawValue) }
+        guard row.keepsOutputs else { throw .jobKeepsNoResults(job) }
         let manifest = try await manifest(try await activeRow(summary.keySet, for: requester).row).body
         do {
             let context = try EncryptionContext.shared(manifest.parameters)
             let limit = Ciphertext.serializedByteCount(polynomials: 3, level: context.maximumLevel, context: context)
             var outputs: [[UInt8]] = []
             for (index, digest) in summary.outputs.enumerated() {
-                let bytes = try await read(try outputKey(job, index), limit: limit)
+                let bytes = try await read(try outputKey(job, index, keySet: summary.keySet), limit: limit)
                 guard Digest(of: bytes) == digest else { throw KeyManagementError.objectTampered("output of \(job)") }
                 outputs.append(bytes)
             }
@@ -168,11 +183,9 @@ extension KeyManager {
         } catch { throw KeyManagementError(error) }
     }
 
-    private func outputKey(_ job: String, _ index: Int) throws(KeyManagementError) -> ObjectKey {
-        guard let key = ObjectKey("jobs/\(job)/output-\(index)") else {
-            throw .internalFailure(reason: "not the name of an object")
-        }
-        return key
+    /// Among the key set's objects, so that destroying it removes them.
+    private func outputKey(_ job: String, _ index: Int, keySet: String) throws(KeyManagementError) -> ObjectKey {
+        try objectKey(keySet, "jobs/\(job)/output-\(index)")
     }
 
     /// Ends a job that will have no receipt.
@@ -186,10 +199,14 @@ extension KeyManager {
     }
 
     public func job(_ job: String, as requester: Requester) async throws(KeyManagementError) -> JobSummary {
+        summary(try await jobRow(job, as: requester))
+    }
+
+    private func jobRow(_ job: String, as requester: Requester) async throws(KeyManagementError) -> JobRow {
         guard Self.isIdentifier(job), let row = try await records.read(JobRow.self, id: job)?.row,
             row.requester == Requester.index(tenant: requester.tenant, owner: requester.owner)
         else { throw .unknownJob(String(job.prefix(64))) }
-        return summary(row)
+        return row
     }
 
     /// The requester's own jobs, oldest first.

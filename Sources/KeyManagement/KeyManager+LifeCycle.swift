@@ -41,6 +41,8 @@ public struct Destruction: Sendable, Hashable {
     public let keySet: String
     public let erasure: Erasure
     public let date: Date
+    /// Manifests that named the keys: whoever cached keys by them may forget them now.
+    public let manifests: [Digest]
 }
 
 extension KeyManager {
@@ -124,13 +126,19 @@ extension KeyManager {
         let stored = try await row(keySet, for: requester)
         let row = stored.row.state == .destroyed ? stored.row : try await transition(keySet, to: .destroyed)
         // The tombstone stands; what is removed after it can be removed again.
-        let kept = "keysets/\(keySet)/\(Self.manifestName(row.manifest))"
+        let prefix = "keysets/\(keySet)/"
+        let kept = prefix + Self.manifestName(row.manifest)
+        var manifests: [Digest] = []
         do {
-            for key in try await objects.list(prefix: "keysets/\(keySet)/") where key.value != kept {
+            for key in try await objects.list(prefix: prefix) where key.value != kept {
+                if let digest = Self.manifestDigest(name: key.value.dropFirst(prefix.count)) {
+                    manifests.append(digest)
+                }
                 try await objects.delete(key)
             }
         } catch { throw .objectStore(error) }
-        return Destruction(keySet: keySet, erasure: .tombstoned, date: row.destroyed ?? clock())
+        return Destruction(
+            keySet: keySet, erasure: .tombstoned, date: row.destroyed ?? clock(), manifests: manifests)
     }
 
     /// Signs a manifest with the new state and makes it the current one.

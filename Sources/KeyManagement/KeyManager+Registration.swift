@@ -87,8 +87,7 @@ extension KeyManager {
             do {
                 manifest = try await create(request, keySet: keySet, timings: &timings)
             } catch {
-                // Nothing points to these objects; what cannot be removed now is of no use to anybody.
-                await removeObjects(of: keySet)
+                await abandon(stored)
                 throw KeyManagementError(error)
             }
             do {
@@ -97,7 +96,7 @@ extension KeyManager {
             } catch {
                 // A store may have committed and failed to say so: only where the row is known not to exist are the
                 // objects nobody's.
-                if let known = try? await rowExists(keySet), !known { await removeObjects(of: keySet) }
+                if let known = try? await rowExists(keySet), !known { await abandon(stored) }
                 throw error
             }
         }
@@ -115,6 +114,13 @@ extension KeyManager {
         }
         guard request.mode != .ephemeral else {
             throw .invalidRequest(reason: "an ephemeral key set exists within one prediction and is not registered")
+        }
+        guard request.parameters.scheme == .ckks else {
+            throw .invalidRequest(reason: "key sets are CKKS; other schemes are not available yet")
+        }
+        guard kms.capabilities.contextBinding != .none else {
+            // docs/threat-model.md: a sealed seed that opens in any context could be moved to another owner.
+            throw .kms(.notSupported(operation: "binding a sealed secret to its context"))
         }
         guard request.parameters.security == .classical128 else {
             throw .invalidRequest(reason: "parameters below 128-bit security are for tests, not for key sets")
@@ -173,19 +179,19 @@ extension KeyManager {
             if var existing = try await records.read(RegistrationRow.self, id: registration) {
                 guard existing.row.fingerprint == row.fingerprint else { throw KeyManagementError.requestIDReused }
                 if existing.row.status == .complete { return .complete(existing.row.keySet) }
-                // Another process may still be at it; after ten minutes it is not.
-                let abandoned =
-                    existing.row.instance == instance || clock().timeIntervalSince(existing.row.started) > 600
-                guard abandoned else { throw KeyManagementError.registrationInProgress }
+                guard
+                    existing.row.instance == instance || existing.row.status == .abandoned || isAbandoned(existing.row)
+                else { throw KeyManagementError.registrationInProgress }
                 let leftover = existing.row.keySet
                 existing.row = row
+                existing.index = row.status.rawValue
                 try await records.apply([try records.update(existing)])
                 await removeObjects(of: leftover)
                 return .ours(
                     Stored(id: registration, index: existing.index, version: existing.version + 1, row: row))
             }
-            try await records.apply([try records.insertion(row, id: registration, index: "creating")])
-            return .ours(Stored(id: registration, index: "creating", version: 1, row: row))
+            try await records.apply([try records.insertion(row, id: registration, index: row.status.rawValue)])
+            return .ours(Stored(id: registration, index: row.status.rawValue, version: 1, row: row))
         } catch {
             if case KeyManagementError.metadataStore(.conflict) = error { throw .registrationInProgress }
             throw KeyManagementError(error)
@@ -296,6 +302,7 @@ extension KeyManager {
             state: .active, created: body.dates.created, budget: body.policy.decryptionBudget)
         var finished = registration
         finished.row.status = .complete
+        finished.index = finished.row.status.rawValue
         let index = Requester.index(tenant: body.tenant, owner: body.owner)
         try await records.apply([
             try records.insertion(row, id: body.keySet, index: index),
@@ -303,6 +310,41 @@ extension KeyManager {
         ])
         manifests.withLock { $0[manifest.digest] = manifest }
         return try await description(row, manifest: manifest)
+    }
+
+    /// Frees the request id of an attempt that failed and removes what it stored, as far as the stores let it:
+    /// nothing points to these objects, and what cannot be removed now is of no use to anybody.
+    @discardableResult
+    private func abandon(_ registration: Stored<RegistrationRow>) async -> Bool {
+        var abandoned = registration
+        abandoned.row.status = .abandoned
+        abandoned.index = abandoned.row.status.rawValue
+        // First the row, so that the attempt cannot finish while its objects go.
+        let changed: Bool
+        do {
+            try await records.apply([try records.update(abandoned)])
+            changed = true
+        } catch { changed = false }
+        if changed || registration.row.instance == instance { await removeObjects(of: registration.row.keySet) }
+        return changed
+    }
+
+    /// Another process may still be at it; after ten minutes it is not.
+    private func isAbandoned(_ row: RegistrationRow) -> Bool { clock().timeIntervalSince(row.started) > 600 }
+
+    /// Removes what registrations left that a crash broke off. Their request ids are free again.
+    ///
+    /// The row stays, with a higher version: an attempt that is only slow finds it changed and fails, however late
+    /// it comes.
+    /// - Returns: how many there were.
+    @discardableResult
+    public func removeAbandonedRegistrations() async throws(KeyManagementError) -> Int {
+        var count = 0
+        let index = RegistrationRow.Status.creating.rawValue
+        for stored in try await records.list(RegistrationRow.self, index: index) where isAbandoned(stored.row) {
+            if await abandon(stored) { count += 1 }
+        }
+        return count
     }
 
     private func rowExists(_ keySet: String) async throws(KeyManagementError) -> Bool {

@@ -127,6 +127,11 @@ public final class KeyManager: Sendable {
     /// Named by content: of two writers who sign the next version at once, neither overwrites the other's.
     static func manifestName(_ digest: Digest) -> String { "manifest-\(digest.hex)" }
 
+    /// The reverse of ``manifestName(_:)``; nil for the name of another object.
+    static func manifestDigest(name: Substring) -> Digest? {
+        name.hasPrefix("manifest-") ? Digest(hex: String(name.dropFirst(9))) : nil
+    }
+
     /// Stores a manifest; the row that makes it the current one is the caller's to write.
     func store(_ manifest: SignedStatement<KeySetManifest>) async throws(KeyManagementError) {
         let key = try objectKey(manifest.body.keySet, Self.manifestName(manifest.digest))

@@ -34,9 +34,12 @@ struct KeySetRow: AuthenticatedRow {
 struct RegistrationRow: AuthenticatedRow {
     static let collection = "registrations"
 
+    /// Also the row's index, so that what was broken off is found again.
     enum Status: String, Codable {
         case creating
         case complete
+        /// Broken off; what it left is removed.
+        case abandoned
     }
     var keySet: String
     /// Digest of what was asked: the same id for something else is an error.
@@ -74,6 +77,8 @@ struct JobRow: AuthenticatedRow {
     var manifest: Digest
     var inputs: [Digest]
     var outputs: [Digest]
+    /// Whether the outputs are stored for the requester to fetch.
+    var keepsOutputs: Bool
     var receipt: Digest?
     var state: JobState
     var failure: String?

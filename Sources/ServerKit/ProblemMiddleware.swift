@@ -2,6 +2,7 @@ import HTTPTypes
 import Hummingbird
 import Logging
 import NIOCore
+import NIOHTTP1
 import ServiceKit
 
 extension HTTPField.Name {
@@ -49,6 +50,10 @@ public struct ProblemMiddleware: RouterMiddleware {
         if let error = error as? any ProblemConvertible { return error.problem }
         if let problem = describe(error) { return problem }
         if let error = error as? any HTTPResponseError { return .from(status: error.status) }
+        // The request's framing broke while its body was read.
+        if error is HTTPParserError {
+            return .badRequest("the body's framing is not valid HTTP", fix: "Send the request again.")
+        }
         context.logger.error(
             "unexpected error", metadata: ["request": "\(context.requestID)", "type": "\(type(of: error))"])
         return Problem(
@@ -66,10 +71,7 @@ extension Problem {
             Problem(
                 name: "not-found", title: "Not found", status: 404, detail: "There is nothing under this path.",
                 fix: "Check the path against the API's documentation.")
-        case 405:
-            Problem(
-                name: "method-not-allowed", title: "Method not allowed", status: 405,
-                detail: "This path does not take this method.", fix: "Check the API's documentation.")
+        case 405: .methodNotAllowed
         case 413: .bodyTooLarge(limit: nil)
         default:
             Problem(

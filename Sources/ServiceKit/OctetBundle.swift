@@ -155,7 +155,7 @@ extension OctetBundleError: ProblemConvertible, CustomStringConvertible {
         default:
             Problem(
                 name: "bundle-malformed", title: "Bundle malformed", status: 400, detail: description,
-                fix: "Frame the body as docs/formats describes for \(OctetBundle.mediaType).")
+                fix: "Frame the body as docs/formats.md describes for \(OctetBundle.mediaType).")
         }
     }
 }

@@ -1,4 +1,5 @@
 import ArgumentParser
+import DataFiles
 import EncryptedInference
 import EvaluationUnit
 
@@ -7,8 +8,8 @@ struct PredictPlainCommand: ParsableCommand {
         commandName: "predict-plain",
         abstract: "Predict without encryption, as the model's owner, to compare with encrypted predictions.",
         discussion: """
-            The records are CSV with a header; the model names the columns, and further columns are left out.
-            An empty field or ? is a missing value.
+            The records are CSV with a header, or JSON, an array of objects; the model names the columns, and further
+            columns are left out. An empty field, ? or null is a missing value.
 
             EXAMPLES
               hkms-evaluator predict-plain --model heart-disease.json --records patients.csv
@@ -18,7 +19,7 @@ struct PredictPlainCommand: ParsableCommand {
     @Option(name: .long, help: ArgumentHelp("Model file.", valueName: "file"))
     var model: String
 
-    @Option(name: .long, help: ArgumentHelp("CSV file; - for standard input.", valueName: "file"))
+    @Option(name: .long, help: ArgumentHelp("CSV or JSON file; - for standard input.", valueName: "file"))
     var records: String
 
     @Flag(name: .long, help: "Write JSON: {\"model\", \"predictions\": [{\"score\", \"label\"}]}.")
@@ -27,10 +28,16 @@ struct PredictPlainCommand: ParsableCommand {
     func run() throws {
         let name = records == "-" ? "standard input" : records
         let predictions: PlainPredictions
+        var file: RecordFile?
         do {
             let model = try InferenceModel(file: model)
-            predictions = try PlainPredictions(model, records: try RecordFile.read(records))
-        } catch let error as PlainPredictionsError {
+            let read = try RecordFile(BoundedFile.read(records, maximumBytes: RecordFile.maximumBytes))
+            file = read
+            predictions = try PlainPredictions(
+                model, records: read.records.map { Record($0.mapValues { $0.map { .number($0) } ?? .missing }) })
+        } catch PlainPredictionsError.record(let number, let reason) {
+            throw Terminal.failure("\(name): \(file?.place(ofRecord: number - 1) ?? "record \(number)"): \(reason)")
+        } catch let error as DataFileError {
             throw Terminal.failure("\(name): \(error)")
         } catch let error as InferenceError {
             throw Terminal.failure("\(model): \(error)")

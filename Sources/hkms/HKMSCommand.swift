@@ -17,7 +17,7 @@ struct HKMSCommand: AsyncParsableCommand {
               hkms predict --model heart-disease --records records.csv --keyset ID
 
             Exit codes: 0 done, 64 wrong usage, 65 input data not usable, 69 gateway unreachable, 77 not allowed, \
-            1 everything else.
+            78 wrong configuration, 1 everything else.
             """,
         version: HKMSClient.version,
         groupedSubcommands: [

@@ -21,8 +21,9 @@ struct Init: AsyncParsableCommand {
                   --openbao-ca ca.pem --openbao-token-file token
 
             Writes hkms.yaml (gateway), evaluator.yaml (evaluation unit), tokens.yaml with one token in \
-            developer.token, and the keys that both pin. The gateway's own keys are sealed by the KMS. In production \
-            the evaluation unit's folder moves to the model owner's machine.
+            developer.token, and the keys that both pin. The gateway's own keys are sealed by the KMS. Gateway and \
+            evaluation unit listen on loopback only, so both run on this machine for now; give the unit an account \
+            of its own.
             """)
 
     @Argument(help: "The folder to make.") var directory: String
@@ -41,7 +42,8 @@ struct Init: AsyncParsableCommand {
     var passphraseFile: String?
     @Option(name: .long, help: "URL of OpenBao or Vault.") var openbaoAddress: String?
     @Option(name: .long, help: "Mount of the Transit engine.") var openbaoMount = "transit"
-    @Option(name: .long, help: "File with a token that may use and make the key.") var openbaoTokenFile: String?
+    @Option(name: .long, help: "File with a token that may use the key, and make it where it is missing.")
+    var openbaoTokenFile: String?
     @Option(name: .long, help: "CA certificate of the server, PEM.") var openbaoCa: String?
 
     private var root: URL { URL(fileURLWithPath: directory) }
@@ -65,6 +67,7 @@ struct Init: AsyncParsableCommand {
 
     func run() async throws {
         SecretMemory.forbidCoreDumps()
+        SecretMemory.lockPolicy = dev ? .preferred : .required
         guard !FileManager.default.fileExists(atPath: file("hkms.yaml")) else {
             throw ValidationError("\(directory) has an hkms.yaml already: choose another folder")
         }
@@ -81,20 +84,20 @@ struct Init: AsyncParsableCommand {
         let manifestKey: VerificationKey
         let requestKey: VerificationKey
         do {
-            try await trustedKMS.createKey(keyName)
+            try await trustedKMS.requireKey(keyName)
             let (keys, sealed) = try await InstallationKeys.create(
                 installation: installation, tenant: "default", kms: trustedKMS, key: keyName)
             try Data(sealed).write(to: root.appendingPathComponent("installation.sealed"), options: .atomic)
             manifestKey = keys.manifestKey.verificationKey
             requestKey = keys.requestKey.verificationKey
         } catch let error as KMSError {
-            await close(trustedKMS)
+            await trustedKMS.shutdown()
             throw FlowFailure(.kms(error))
         } catch let error as KeyManagementError {
-            await close(trustedKMS)
+            await trustedKMS.shutdown()
             throw FlowFailure(error)
         }
-        await close(trustedKMS)
+        await trustedKMS.shutdown()
 
         let unitSeed = try SecretBytes(randomCount: 32)
         let unitHex = try unitSeed.encodingHex()
@@ -116,8 +119,20 @@ struct Init: AsyncParsableCommand {
 
     private func file(_ name: String) -> String { root.appendingPathComponent(name).path }
 
-    private func close(_ kms: any TrustedKMS) async {
-        if let kms = kms as? OpenBaoKMS { await kms.shutdown() }
+    /// A YAML scalar in double quotes, whatever the text has in it.
+    private func quoted(_ text: String) -> String {
+        var result = "\""
+        for scalar in text.unicodeScalars {
+            switch scalar {
+            case "\"", "\\": result += "\\\(scalar)"
+            case _ where scalar.properties.generalCategory == .control:
+                result +=
+                    "\\U" + String(repeating: "0", count: 8 - String(scalar.value, radix: 16).count)
+                    + String(scalar.value, radix: 16)
+            default: result.unicodeScalars.append(scalar)
+            }
+        }
+        return result + "\""
     }
 
     private func write(_ name: String, _ text: String, mode: Int) throws {
@@ -134,7 +149,7 @@ struct Init: AsyncParsableCommand {
         let passphrase: SecretBytes
         if let passphraseFile {
             passphrase = try SecretFile.read(passphraseFile)
-            source = "passphraseFile: \(URL(fileURLWithPath: passphraseFile).path)"
+            source = "passphraseFile: \(quoted(URL(fileURLWithPath: passphraseFile).path))"
         } else if dev {
             passphrase = try SecretBytes(randomCount: 32).encodingHex()
             try SecretFile.create(file("keystore.passphrase"), passphrase)
@@ -170,11 +185,11 @@ struct Init: AsyncParsableCommand {
                 caCertificateFile: authority))
         var yaml = """
               openbao:
-                address: \(address)
-                mount: \(openbaoMount)
-                tokenFile: \(tokenFile)
+                address: \(quoted(address))
+                mount: \(quoted(openbaoMount))
+                tokenFile: \(quoted(tokenFile))
             """
-        if let authority { yaml += "\n    caCertificate: \(authority)" }
+        if let authority { yaml += "\n    caCertificate: \(quoted(authority))" }
         return (kms, yaml)
     }
 
@@ -195,7 +210,7 @@ struct Init: AsyncParsableCommand {
         # The gateway: hkms serve --config hkms.yaml. docs/configuration.md describes every key.
         # Relative paths start at this file's folder.
         installation:
-          name: \(installation)
+          name: \(quoted(installation))
           gateway: gateway-1
           tenant: default
           sealedKey: installation.sealed
@@ -207,7 +222,7 @@ struct Init: AsyncParsableCommand {
           port: \(gatewayPort)
         kms:
           provider: \(kms)
-          key: \(key)
+          key: \(quoted(key))
         \(kmsYAML)
         storage:
           objects: objects
@@ -223,7 +238,7 @@ struct Init: AsyncParsableCommand {
     }
 
     private func evaluatorYAML(manifestKey: VerificationKey, requestKey: VerificationKey) -> String {
-        let models = model.map { "\"" + URL(fileURLWithPath: $0).path + "\"" }.joined(separator: ", ")
+        let models = model.map { quoted(URL(fileURLWithPath: $0).path) }.joined(separator: ", ")
         return """
             # The evaluation unit: hkms-evaluator serve --config evaluator.yaml
             unit:
@@ -232,6 +247,7 @@ struct Init: AsyncParsableCommand {
             listen:
               host: 127.0.0.1
               port: \(unitPort)
+            development: \(dev)
             memory:
               lock: \(dev ? "preferred" : "required")
             models: [\(models)]

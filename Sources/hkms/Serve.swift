@@ -44,7 +44,7 @@ struct Serve: AsyncParsableCommand {
             return
         }
         _ = hkms_wiping_free_is_active()
-        SecretMemory.forbidCoreDumps()
+        guard SecretMemory.forbidCoreDumps() || settings.gateway.development else { throw ServerError.coreDumps }
         SecretMemory.lockPolicy = settings.gateway.lockPolicy
         let level = logLevel
         LoggingSystem.bootstrap { label in
@@ -57,6 +57,8 @@ struct Serve: AsyncParsableCommand {
             try await serve(settings, tokens: tokens, logger: logger)
         } catch let error as KeyManagementError {
             throw FlowFailure(error)
+        } catch let error as KMSError {
+            throw FlowFailure(.kms(error))
         }
     }
 
@@ -82,6 +84,7 @@ struct Serve: AsyncParsableCommand {
             objects: try FileObjectStore(directory: configuration.objectsDirectory),
             metadata: try SQLiteMetadataStore(path: configuration.metadataFile),
             authenticator: tokens, logger: logger)
+        try await gateway.recover()
         let portFile = portFile
         let listen = configuration.listen
         let application = gateway.application { port in

@@ -76,6 +76,7 @@ import Testing
                 tenant: t
                 limits: {keyCacheMiB: 2, bodyMiB: 3, threads: 4, queued: 5}
                 memory: {lock: preferred}
+                development: true
                 """
         let other = try folder.load(full) { policy = $0 }
         #expect(policy == .preferred)

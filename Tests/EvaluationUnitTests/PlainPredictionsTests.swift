@@ -14,7 +14,7 @@ import Testing
         #expect(predictions.predictions.allSatisfy { $0.label == ($0.score > 0.5 ? "high" : "low") })
     }
 
-    @Test("errors name the row, counted from 1")
+    @Test("errors name the record, counted from 1")
     func errors() throws {
         let model = try InferenceModel(parsing: Models.tinyFile())
         #expect(throws: PlainPredictionsError.noRecords) { try PlainPredictions(model, records: []) }
@@ -24,7 +24,7 @@ import Testing
             _ = try PlainPredictions(model, records: records)
             Issue.record("no error")
         } catch {
-            #expect(error.description == "row 3: b is 7.0; it must be in -1.0...1.0")
+            #expect(error.description == "record 3: b is 7.0; it must be in -1.0...1.0")
         }
     }
 }

@@ -43,7 +43,7 @@ final class Fixture: @unchecked Sendable {
 
     static func manager(
         kms: any TrustedKMS, objects: any ObjectStore, metadata: any MetadataStore, keys: InstallationKeys,
-        decryptAny: [String] = []
+        decryptAny: [String] = [], clock: @escaping @Sendable () -> Date = { Date() }
     ) -> KeyManager {
         var logger = Logger(label: "test")
         logger.logLevel = .critical
@@ -51,7 +51,8 @@ final class Fixture: @unchecked Sendable {
             configuration: .init(
                 installation: "test", gateway: "gateway-1", tenant: "default", kmsKey: kmsKey,
                 decryptAnyOwners: decryptAny.map { KeySetOwner(kind: .user, issuer: "static", subject: $0) }),
-            keys: keys, kms: kms, objects: objects, metadata: metadata, compute: InlineCompute(), logger: logger)
+            keys: keys, kms: kms, objects: objects, metadata: metadata, compute: InlineCompute(), logger: logger,
+            clock: clock)
     }
 
     func request(

@@ -134,6 +134,16 @@ import Testing
             let nobody = try HKMSClient(address: installation.gatewayURL, token: StaticTokenFile.generateToken())
             await expectProblem("unauthenticated", status: 401) { _ = try await nobody.keySets() }
             await nobody.shutdown()
+            let wrongMethod = try installation.curl(
+                "-i", "-X", "PUT", "\(installation.gatewayURL)/v1/keysets/\(keySet)")
+            #expect(wrongMethod.out.contains(" 405 ") && wrongMethod.out.contains("method-not-allowed"))
+            #expect(wrongMethod.out.lowercased().contains("allow: delete, get"))
+            let predicted = try await alice.predict(
+                model: "heart-disease", PredictRequest(keySet: keySet, records: [Self.record])
+            ).body
+            await expectProblem("job-keeps-no-results", status: 409) {
+                _ = try await alice.results(ofJob: predicted.job)
+            }
             let lost = try installation.curl("\(installation.gatewayURL)/v1/nothing")
             #expect(Problem(decoding: Array(lost.out.utf8), status: 0).name == "not-found")
             let garbage = try installation.curl(
@@ -200,6 +210,109 @@ import Testing
             throw error
         }
         await installation.stop()
+    }
+
+    @Test("a KMS that goes away is named, what needs none goes on, and all is well when it is back")
+    func kmsGoesAway() async throws {
+        let environment = ProcessInfo.processInfo.environment
+        let address = try #require(environment["HKMS_TEST_OPENBAO_TLS_ADDRESS"])
+        let relay = try TCPRelay(to: try #require(address.split(separator: ":").last.flatMap { Int($0) }))
+        let installation = try await Installation(.openbao, openBaoAddress: "https://localhost:\(relay.port)")
+        do {
+            let alice = installation.alice
+            let keySet = try await alice.register(
+                RegisterRequest(requestId: "a", mode: "envelope", preset: "ckks-12")
+            ).body.id
+            let first = try await alice.encrypt(vectors: [.init(real: [1])], keySet: keySet).body
+
+            relay.stop()
+            await expectProblem("kms-unavailable", status: 503) {
+                _ = try await alice.decrypt(first, keySet: keySet)
+            }
+            await expectProblem("kms-unavailable", status: 503) {
+                _ = try await alice.register(RegisterRequest(requestId: "b", mode: "direct", preset: "ckks-12"))
+            }
+            let readiness = try installation.curl("\(installation.gatewayURL)/readyz")
+            #expect(readiness.out.contains("\"ready\":false"))
+            #expect(readiness.out.contains("KMS (openbao): it does not answer"))
+            #expect(try installation.curl("\(installation.gatewayURL)/livez").out.contains("true"))
+            let second = try await alice.encrypt(vectors: [.init(real: [2])], keySet: keySet).body
+
+            // Nor does a gateway start without it.
+            installation.killGateway()
+            let start = try Programs.run(
+                Programs.path("hkms"),
+                ["serve", "--config", installation.folder.appendingPathComponent("hkms.yaml").path])
+            #expect(start.status != 0)
+            #expect(start.error.contains("The trusted KMS does not answer"))
+            #expect(start.error.contains("fix:"))
+            #expect(!start.error.contains(try #require(environment["HKMS_TEST_OPENBAO_TOKEN"])))
+
+            try relay.start()
+            try await installation.start()
+            let values = try await alice.decrypt(first + second, keySet: keySet, count: 1).body.vectors
+            #expect(abs(values[0].real[0] - 1) < 1e-3 && abs(values[1].real[0] - 2) < 1e-3)
+            // What failed cost nothing, and left nothing.
+            #expect(try await alice.keySet(keySet).body.counters.decryptions == 2)
+            #expect(try await alice.keySets().body.keySets.count == 1)
+            _ = try await alice.register(RegisterRequest(requestId: "b", mode: "direct", preset: "ckks-12"))
+        } catch {
+            await installation.stop()
+            throw error
+        }
+        await installation.stop()
+    }
+
+    @Test("init takes a token that may use the key but not make it")
+    func leastPrivilege() async throws {
+        let environment = ProcessInfo.processInfo.environment
+        let address = try #require(environment["HKMS_TEST_OPENBAO_ADDRESS"])
+        let root = try #require(environment["HKMS_TEST_OPENBAO_TOKEN"])
+        let key = "least-\(UUID().uuidString)"
+        func administer(_ method: String, _ path: String, _ body: String) throws -> String {
+            try Programs.run(
+                "/usr/bin/curl",
+                [
+                    "-sf", "--noproxy", "*", "-H", "X-Vault-Token: \(root)", "-X", method, "-d", body,
+                    "\(address)/v1/\(path)",
+                ]
+            ).out
+        }
+        let rules = [
+            "transit/encrypt/\(key)": "update", "transit/decrypt/\(key)": "update",
+            "transit/datakey/plaintext/\(key)": "update", "transit/random/*": "update", "transit/keys/\(key)": "read",
+        ].map { "path \"\($0)\" { capabilities = [\"\($1)\"] }" }.joined(separator: "\n")
+        let policy = try JSONSerialization.data(withJSONObject: ["policy": rules])
+        _ = try administer("PUT", "sys/policies/acl/\(key)", String(decoding: policy, as: UTF8.self))
+        let made = try administer("POST", "auth/token/create", "{\"policies\":[\"\(key)\"],\"no_parent\":true}")
+        let auth = try JSONSerialization.jsonObject(with: Data(made.utf8)) as? [String: Any]
+        let token = try #require((auth?["auth"] as? [String: Any])?["client_token"] as? String)
+        let work = FileManager.default.temporaryDirectory.appendingPathComponent("hkms-least-\(UUID().uuidString)")
+        try FileManager.default.createDirectory(at: work, withIntermediateDirectories: true)
+        defer { try? FileManager.default.removeItem(at: work) }
+        // A name that YAML would read as something else than it is.
+        let tokenFile = work.appendingPathComponent("token: #1 \"x\"")
+        try Data(token.utf8).write(to: tokenFile)
+        try FileManager.default.setAttributes([.posixPermissions: 0o600], ofItemAtPath: tokenFile.path)
+        let hkms = try Programs.path("hkms")
+        func start(_ name: String) throws -> Programs.Output {
+            try Programs.run(
+                hkms,
+                [
+                    "init", work.appendingPathComponent(name).path, "--dev", "--kms", "openbao", "--key", key,
+                    "--openbao-address", address, "--openbao-token-file", tokenFile.path,
+                ])
+        }
+        let refused = try start("first")
+        #expect(refused.status != 0)
+        #expect(refused.error.contains("denied"))
+        #expect(!refused.error.contains(token))
+        _ = try administer("POST", "transit/keys/\(key)", "{\"type\":\"aes256-gcm96\",\"derived\":true}")
+        let accepted = try start("second")
+        #expect(accepted.status == 0, "\(accepted.error)")
+        let check = try Programs.run(
+            hkms, ["serve", "--check", "--config", work.appendingPathComponent("second/hkms.yaml").path])
+        #expect(check.status == 0, "\(check.error)")
     }
 
     @Test(

@@ -1,3 +1,4 @@
+import DataFiles
 import EncryptedInference
 import Foundation
 import HKMSClient

@@ -37,6 +37,15 @@ public enum MetadataStoreError: Error, Sendable, Equatable {
     case unavailable(reason: String)
 }
 
+extension MetadataStoreError: CustomStringConvertible {
+    public var description: String {
+        switch self {
+        case .conflict(let collection, let id): "another writer was first at \(collection) \(id)"
+        case .unavailable(let reason): reason
+        }
+    }
+}
+
 /// States, versions, digests and counters: small, transactional, and believed for freshness only.
 ///
 /// Rows carry the gateway's authentication, so that a writer to this store can roll back or delete

@@ -31,6 +31,17 @@ public enum ObjectStoreError: Error, Sendable, Equatable {
     case unavailable(reason: String)
 }
 
+extension ObjectStoreError: CustomStringConvertible {
+    public var description: String {
+        switch self {
+        case .notFound(let key): "there is no object \(key)"
+        case .tooLarge(let key, let limit): "the object \(key) is longer than \(limit) bytes"
+        case .alreadyExists(let key): "there is an object \(key) already"
+        case .unavailable(let reason): reason
+        }
+    }
+}
+
 /// Untrusted storage for sealed seeds, public and evaluation keys and manifests.
 ///
 /// It is believed in nothing: what comes back is checked against digests, signatures and seals by

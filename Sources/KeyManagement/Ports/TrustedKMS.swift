@@ -147,6 +147,22 @@ public enum KMSError: Error, Sendable, Equatable {
     case memory(SecretMemoryError)
 }
 
+extension KMSError: CustomStringConvertible {
+    public var description: String {
+        switch self {
+        case .unavailable(let reason): "it does not answer: \(reason)"
+        case .throttled(let seconds): "it asks to come back " + (seconds.map { "after \($0) seconds" } ?? "later")
+        case .denied(let reason): "it denied the request: \(reason)"
+        case .keyNotFound(let name): "it has no key named \(name)"
+        case .keyUnusable(let name, let reason): "its key \(name) may not be used: \(reason)"
+        case .cannotOpen: "it does not open the sealed secret"
+        case .notSupported(let operation): "it does not do \(operation)"
+        case .invalidResponse(let reason): "its answer is not valid: \(reason)"
+        case .memory(let error): error.description
+        }
+    }
+}
+
 /// A standard symmetric KMS or HSM that the company already trusts: the root of every key set.
 ///
 /// An adapter is one target that passes `TrustedKMSConformance`. Every method may be called
@@ -200,4 +216,21 @@ public protocol TrustedKMS: Sendable {
     /// Returns when the KMS is ready to serve.
     /// - Throws: ``KMSError/unavailable(reason:)`` or ``KMSError/denied(reason:)``.
     func checkHealth() async throws(KMSError)
+
+    /// Closes connections and forgets credentials; nothing is asked of the adapter after it.
+    func shutdown() async
+}
+
+extension TrustedKMS {
+    public func shutdown() async {}
+
+    /// The key, made where there is none. A credential that may use the key need not be allowed to make it.
+    public func requireKey(_ name: KMSKeyName) async throws(KMSError) {
+        do {
+            _ = try await describeKey(name)
+        } catch {
+            guard case .keyNotFound = error else { throw error }
+            try await createKey(name)
+        }
+    }
 }

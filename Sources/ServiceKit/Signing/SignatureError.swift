@@ -62,7 +62,7 @@ extension SignatureError: ProblemConvertible, CustomStringConvertible {
     private var fix: String {
         switch self {
         case .missingSignature, .malformed, .wrongComponents:
-            "Sign the request as docs/formats describes."
+            "Sign the request as docs/formats.md describes."
         case .unknownKey: "Register the signer's public key in this server's configuration."
         case .badSignature, .digestMismatch:
             "Compare the key on both sides, and look for a proxy that alters requests."

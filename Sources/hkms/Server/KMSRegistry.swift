@@ -89,6 +89,7 @@ enum ServerError: Error, CustomStringConvertible {
     case developmentKeystore(String)
     case noPassphrase(String)
     case noInstallationKey(String)
+    case coreDumps
 
     var description: String {
         switch self {
@@ -98,6 +99,9 @@ enum ServerError: Error, CustomStringConvertible {
         case .noInstallationKey(let path):
             "cannot read \(path), the installation's sealed key that hkms init made: restore it from a backup, "
                 + "or correct installation.sealedKey"
+        case .coreDumps:
+            "the system does not let this process forbid core dumps of itself, which could hold keys; "
+                + "for a trial, set development: true"
         case .noPassphrase(let variable): "the environment variable \(variable) holds no passphrase"
         }
     }

@@ -1,4 +1,4 @@
-import HKMSClient
+import DataFiles
 import ServiceKit
 import Testing
 

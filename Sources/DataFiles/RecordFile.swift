@@ -10,7 +10,10 @@ public struct RecordFile: Sendable, Hashable {
     /// Row of each record in a CSV file; empty for JSON.
     private let rowNumbers: [Int]
 
-    /// - Parameter bytes: any bytes; at most 16 MiB are read.
+    /// The longest file, in bytes: 16 MiB.
+    public static let maximumBytes = DataText.maximumBytes
+
+    /// - Parameter bytes: any bytes, at most ``maximumBytes``.
     public init(_ bytes: [UInt8]) throws(DataFileError) {
         let text = try DataText(bytes)
         if text.isJSON {

@@ -1,3 +1,5 @@
+import ServiceKit
+
 /// Why a file of vectors or records cannot be used.
 ///
 /// `place` names the row or record, counted from 1; in a CSV file a header is row 1.
