@@ -145,8 +145,9 @@ let package = Package(
             swiftSettings: swiftSettings),
 
         // Tests, one target a module or port; scripts/test starts the real servers that they need
+        .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: swiftSettings),
         .testTarget(
-            name: "RLWETests", dependencies: ["CRLWEKernels", "RLWE", "SecretMemory"],
+            name: "RLWETests", dependencies: ["CRLWEKernels", "RLWE", "SecretMemory", "TestSupport"],
             swiftSettings: swiftSettings),
         .testTarget(
             name: "HomomorphicEncryptionTests",
@@ -157,17 +158,19 @@ let package = Package(
         .testTarget(
             name: "SecretKeysTests",
             dependencies: [
-                "HomomorphicEncryption", "RLWE", "SecretKeys", "SecretMemory", .complexModule, .crypto,
+                "HomomorphicEncryption", "RLWE", "SecretKeys", "SecretMemory", "TestSupport", .complexModule, .crypto,
             ],
             resources: [.copy("Vectors")],
             swiftSettings: swiftSettings),
         .testTarget(
-            name: "AttestationTests", dependencies: ["Attestation", "HomomorphicEncryption", "SecretMemory"],
+            name: "AttestationTests",
+            dependencies: ["Attestation", "HomomorphicEncryption", "SecretMemory", "TestSupport"],
             swiftSettings: swiftSettings),
         .testTarget(
             name: "EncryptedInferenceTests",
             dependencies: [
                 "Attestation", "EncryptedInference", "HomomorphicEncryption", "SecretKeys", "SecretMemory",
+                "TestSupport",
             ],
             swiftSettings: swiftSettings),
         .testTarget(
@@ -188,7 +191,7 @@ let package = Package(
             name: "StorageTests", dependencies: ["KeyManagement", "StorageFiles", "StorageSQLite", .grdb],
             swiftSettings: swiftSettings),
         .testTarget(
-            name: "ServiceKitTests", dependencies: ["ServiceKit", .crypto, .httpTypes, .nioCore],
+            name: "ServiceKitTests", dependencies: ["ServiceKit", "TestSupport", .crypto, .httpTypes, .nioCore],
             swiftSettings: swiftSettings),
         .testTarget(
             name: "HKMSClientTests",

@@ -226,7 +226,12 @@ public final class OpenBaoKMS: TrustedKMS {
 
     // MARK: Calls
 
+    private static let attempts = 5
+
     /// One authenticated call; its answer is 200 or 204.
+    ///
+    /// OpenBao's storage transactions are optimistic: of two calls that change one key at once, one fails with
+    /// "transaction commit failed" and has changed nothing, so that it is made again.
     private func call(
         _ method: HTTPMethod, _ path: String, body: OpenBaoRequestBody?, _ operation: String, _ key: KMSKeyName?
     ) async throws(KMSError) -> OpenBaoAnswer {
@@ -236,8 +241,17 @@ public final class OpenBaoKMS: TrustedKMS {
         if answer.status == 403, let other = try await credential.replacement(for: lease) {
             answer = try await transport.send(method, path, body: body, token: other.token)
         }
+        for attempt in 1..<Self.attempts where Self.isConflict(answer) {
+            let pause = Duration.milliseconds(Int.random(in: 1...(10 << attempt)))
+            do { try await Task.sleep(for: pause) } catch { break }
+            answer = try await transport.send(method, path, body: body, token: credential.current().token)
+        }
         if answer.status == 200 || answer.status == 204 { return answer }
         throw Self.failure(answer, operation, key, mount: mount)
+    }
+
+    private static func isConflict(_ answer: borrowing OpenBaoAnswer) -> Bool {
+        answer.status == 500 && answer.body.contains("transaction commit failed")
     }
 
     /// Transit's names start and end with a letter, a digit or `_`.

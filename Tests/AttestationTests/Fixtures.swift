@@ -4,39 +4,6 @@ import HomomorphicEncryption
 import SecretMemory
 import Testing
 
-/// SplitMix64: the same inputs in every run, so that a failure can be repeated.
-struct SeededGenerator: RandomNumberGenerator {
-    private var state: UInt64
-
-    init(_ seed: UInt64) { state = seed }
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9e37_79b9_7f4a_7c15
-        var z = state
-        z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
-        z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
-        return z ^ (z >> 31)
-    }
-
-    mutating func bytes(_ count: Int) -> [UInt8] { (0..<count).map { _ in UInt8.random(in: 0...255, using: &self) } }
-
-    /// One to four bytes replaced, removed or put in.
-    mutating func mutated(_ original: [UInt8]) -> [UInt8] {
-        var bytes = original
-        for _ in 0..<Int.random(in: 1...4, using: &self) {
-            let index = Int.random(in: 0...bytes.count, using: &self)
-            switch Int.random(in: 0..<4, using: &self) {
-            case 0 where index < bytes.count: bytes[index] = UInt8.random(in: 0...255, using: &self)
-            case 1 where index < bytes.count:
-                bytes[index] = Array("0123456789-\"{}[],:e.".utf8).randomElement(using: &self) ?? 0
-            case 2: bytes.insert(Array("0123456789-\"{}[],:e.".utf8).randomElement(using: &self) ?? 0, at: index)
-            default: bytes.removeSubrange(index..<min(bytes.count, index + Int.random(in: 1...8, using: &self)))
-            }
-        }
-        return bytes
-    }
-}
-
 /// Keys and statements that never change.
 enum Fixtures {
     static func secret(_ bytes: [UInt8]) throws -> SecretBytes {

@@ -1,6 +1,7 @@
 import Attestation
 import Foundation
 import HomomorphicEncryption
+import TestSupport
 import Testing
 
 /// Any bytes give a statement or a named error, and nothing else.

@@ -1,6 +1,7 @@
 import Attestation
 import EncryptedInference
 import Foundation
+import TestSupport
 import Testing
 
 @Suite struct InferenceModelTests {

@@ -3,6 +3,7 @@ import EncryptedInference
 import Foundation
 import HomomorphicEncryption
 import SecretMemory
+import TestSupport
 import Testing
 
 @Suite struct ModelDescriptorTests {

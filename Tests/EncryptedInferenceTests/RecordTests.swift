@@ -1,5 +1,6 @@
 import EncryptedInference
 import Foundation
+import TestSupport
 import Testing
 
 @Suite struct RecordTests {

@@ -1,6 +1,7 @@
 import CRLWEKernels
 import RLWE
 import SecretMemory
+import TestSupport
 import Testing
 
 @Suite struct KernelTests {
@@ -34,7 +35,7 @@ import Testing
         modulus.multiply(&out, a, scalar: prime - 1)
         check("scalar") { a, _ in mulMod(a, prime - 1, prime) }
 
-        var wide = TestWords(seed: prime)
+        var wide = SeededGenerator(prime)
         a = (0..<degree).map { _ in wide.next() }
         a.replaceSubrange(0..<4, with: [UInt64.max, UInt64.max - 1, prime, 1 << 63])
         modulus.reduce(&out, a)

@@ -1,4 +1,5 @@
 import RLWE
+import TestSupport
 import Testing
 
 @Suite struct NTTTests {
@@ -50,7 +51,7 @@ import Testing
         let degree = 64
         let prime = try #require(Primes.nttPrimes(bits: bits, degree: degree, count: 1).first)
         let basis = RNSBasis([try NTTModulus(value: prime, degree: degree)])
-        var random = TestWords(seed: 11)
+        var random = SeededGenerator(11)
         let left = random.residues(degree, below: prime)
         let right = random.residues(degree, below: prime)
         var expected = [UInt64](repeating: 0, count: degree)

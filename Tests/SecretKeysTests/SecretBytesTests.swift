@@ -50,6 +50,30 @@ private func revealed(_ secret: borrowing SecretBytes) -> [UInt8] { secret.withU
         SecretMemory.wipe(uniquelyOwned: UnsafeRawBufferPointer(start: nil, count: 0))
     }
 
+    #if os(Linux)
+        @Test("their pages stay out of core dumps and of forked children")
+        func pageFlags() throws {
+            let secret = try SecretBytes(randomCount: 10_000)
+            // Inside, because a noncopyable value may be gone after its last use.
+            let flags = try secret.withUnsafeBytes { bytes -> [Substring] in
+                let address = UInt(bitPattern: bytes.baseAddress)
+                let file = try #require(FileHandle(forReadingAtPath: "/proc/self/smaps"))
+                let text = String(decoding: try file.readToEnd() ?? Data(), as: UTF8.self)
+                var isInside = false
+                for line in text.split(separator: "\n") {
+                    let bounds = line.prefix { $0 != " " }.split(separator: "-").map { UInt($0, radix: 16) }
+                    if bounds.count == 2, let low = bounds[0], let high = bounds[1] {
+                        isInside = (low..<high).contains(address)
+                    } else if isInside, line.hasPrefix("VmFlags:") {
+                        return line.split(separator: " ")
+                    }
+                }
+                return []
+            }
+            #expect(flags.contains("dd") && flags.contains("wf"), "\(flags)")
+        }
+    #endif
+
     @Test("a copy is another memory")
     func copying() throws {
         var first = try secret([1, 2, 3])

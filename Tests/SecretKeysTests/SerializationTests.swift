@@ -3,6 +3,7 @@ import Foundation
 import HomomorphicEncryption
 import RLWE
 import SecretKeys
+import TestSupport
 import Testing
 
 /// Serialized objects of one parameter set, and their parsers under one name.
@@ -459,21 +460,4 @@ extension [UInt8] {
         // Alterations of residues, and of a key's rho and generation, are still objects.
         #expect(accepted > 20)
     }
-}
-
-/// SplitMix64: the same inputs in every run, so that a failure can be repeated.
-struct SeededGenerator: RandomNumberGenerator {
-    private var state: UInt64
-
-    init(_ seed: UInt64) { state = seed }
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9e37_79b9_7f4a_7c15
-        var z = state
-        z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
-        z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
-        return z ^ (z >> 31)
-    }
-
-    mutating func bytes(_ count: Int) -> [UInt8] { (0..<count).map { _ in UInt8.random(in: 0...255, using: &self) } }
 }

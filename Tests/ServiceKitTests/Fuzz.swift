@@ -1,17 +1,4 @@
-/// SplitMix64: the same inputs in every run, so that a failure can be repeated.
-struct SeededGenerator: RandomNumberGenerator {
-    private var state: UInt64
-
-    init(_ seed: UInt64) { state = seed }
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9e37_79b9_7f4a_7c15
-        var z = state
-        z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
-        z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
-        return z ^ (z >> 31)
-    }
-}
+import TestSupport
 
 /// Inputs for parsers: random bytes, random bytes of an alphabet, and altered good inputs.
 func fuzz(_ count: Int, seeds: [[UInt8]], alphabet: String, _ body: ([UInt8]) -> Void) {

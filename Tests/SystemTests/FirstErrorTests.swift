@@ -54,11 +54,7 @@ import Testing
             // Encrypted here, but not at the model's level.
             let low = try await alice.encrypt(vectors: vector, keySet: keySet, level: 2).body
             let job = try await alice.openJob(keySet: keySet, model: "heart-disease", ciphertexts: low).body
-            var ended = job
-            for _ in 0..<400 where ended.state == "open" {
-                try await Task.sleep(for: .milliseconds(25))
-                ended = try await alice.job(job.id).body
-            }
+            let ended = try await alice.finished(job)
             #expect(ended.state == "failed")
             #expect(ended.failure == "unit-refused")
 
@@ -176,8 +172,7 @@ import Testing
     @Test("a Transit key that is gone is named, and comes back as nothing")
     func transitKeyGone() async throws {
         let key = "gone-\(UUID().uuidString)"
-        let installation = try await Installation(.openbao, key: key)
-        do {
+        try await Installation.use(.openbao, key: key) { installation in
             let info = try await installation.alice.register(
                 RegisterRequest(requestId: "a", mode: "direct", preset: "ckks-12")
             ).body
@@ -205,11 +200,7 @@ import Testing
                     RegisterRequest(requestId: "b", mode: "envelope", preset: "ckks-12"))
             }
             #expect(try await installation.alice.keySets().body.keySets.count == 1)
-        } catch {
-            await installation.stop()
-            throw error
         }
-        await installation.stop()
     }
 
     @Test("a KMS that goes away is named, what needs none goes on, and all is well when it is back")
@@ -217,8 +208,7 @@ import Testing
         let environment = ProcessInfo.processInfo.environment
         let address = try #require(environment["HKMS_TEST_OPENBAO_TLS_ADDRESS"])
         let relay = try TCPRelay(to: try #require(address.split(separator: ":").last.flatMap { Int($0) }))
-        let installation = try await Installation(.openbao, openBaoAddress: "https://localhost:\(relay.port)")
-        do {
+        try await Installation.use(.openbao, openBaoAddress: "https://localhost:\(relay.port)") { installation in
             let alice = installation.alice
             let keySet = try await alice.register(
                 RegisterRequest(requestId: "a", mode: "envelope", preset: "ckks-12")
@@ -256,11 +246,7 @@ import Testing
             #expect(try await alice.keySet(keySet).body.counters.decryptions == 2)
             #expect(try await alice.keySets().body.keySets.count == 1)
             _ = try await alice.register(RegisterRequest(requestId: "b", mode: "direct", preset: "ckks-12"))
-        } catch {
-            await installation.stop()
-            throw error
         }
-        await installation.stop()
     }
 
     @Test("init takes a token that may use the key but not make it")

@@ -70,8 +70,7 @@ final class Installation: @unchecked Sendable {
     }
 
     init(
-        _ kms: KMS = .software, key: String = "hkms-\(UUID().uuidString)", bodyMiB: Int? = nil,
-        openBaoAddress: String? = nil
+        _ kms: KMS, key: String, bodyMiB: Int?, openBaoAddress: String?
     ) async throws {
         folder = FileManager.default.temporaryDirectory.appendingPathComponent("hkms-system-\(UUID().uuidString)")
         (gatewayPort, unitPort) = (try Self.freePort(), try Self.freePort())
@@ -160,9 +159,10 @@ final class Installation: @unchecked Sendable {
 
     /// Runs `body` on an installation and stops it afterwards, whatever happens.
     static func use(
-        _ kms: KMS = .software, bodyMiB: Int? = nil, _ body: (Installation) async throws -> Void
+        _ kms: KMS = .software, key: String = "hkms-\(UUID().uuidString)", bodyMiB: Int? = nil,
+        openBaoAddress: String? = nil, _ body: (Installation) async throws -> Void
     ) async throws {
-        let installation = try await Installation(kms, bodyMiB: bodyMiB)
+        let installation = try await Installation(kms, key: key, bodyMiB: bodyMiB, openBaoAddress: openBaoAddress)
         do {
             try await body(installation)
         } catch {
@@ -223,6 +223,18 @@ final class Installation: @unchecked Sendable {
         return try Programs.run(
             "/usr/bin/curl",
             ["-s", "--noproxy", "*", "-H", "Authorization: Bearer \(token)"] + arguments)
+    }
+}
+
+extension HKMSClient {
+    /// The job when it is no longer open; as it is after half a minute.
+    func finished(_ opened: JobInfo) async throws -> JobInfo {
+        var job = opened
+        for _ in 0..<600 where job.state == "open" {
+            try await Task.sleep(for: .milliseconds(50))
+            job = try await self.job(opened.id).body
+        }
+        return job
     }
 }
 

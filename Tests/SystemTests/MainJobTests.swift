@@ -75,11 +75,7 @@ import Testing
             installation.killGateway()
             try await installation.start()
             let opened = try await alice.openJob(keySet: keySet, model: "heart-disease", ciphertexts: ciphertexts).body
-            var job = opened
-            for _ in 0..<600 where job.state == "open" {
-                try await Task.sleep(for: .milliseconds(50))
-                job = try await alice.job(opened.id).body
-            }
+            let job = try await alice.finished(opened)
             #expect(job.state == "evaluated")
             #expect(job.receipt != nil)
             await expectProblem("unknown-job", status: 404) { _ = try await installation.bob.job(opened.id) }

@@ -2,6 +2,7 @@ import Foundation
 import NIOCore
 import NIOHTTP1
 import NIOPosix
+import Synchronization
 
 /// A tiny HTTP server that gives every request to one path the same answer, as hostile as a test wants.
 final class CannedServer: Sendable {
@@ -26,19 +27,28 @@ final class CannedServer: Sendable {
     }
 
     private let channel: any Channel
+    private let counts = Counts()
 
     var address: String { "http://127.0.0.1:\(channel.localAddress?.port ?? 0)" }
 
     /// - Parameter answers: by path; every other path answers as a healthy OpenBao would about keys and tokens.
     init(_ answers: [String: Answer]) async throws {
+        let counts = counts
         channel = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
             .childChannelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
                     try channel.pipeline.syncOperations.configureHTTPServerPipeline()
-                    try channel.pipeline.syncOperations.addHandler(Handler(answers))
+                    try channel.pipeline.syncOperations.addHandler(Handler(answers, counts))
                 }
             }
             .bind(host: "127.0.0.1", port: 0).get()
+    }
+
+    /// Requests that came to a path.
+    func requestCount(_ path: String) -> Int { counts.byPath.withLock { $0[path] ?? 0 } }
+
+    private final class Counts: Sendable {
+        let byPath = Mutex<[String: Int]>([:])
     }
 
     func stop() async throws { try await channel.close() }
@@ -51,15 +61,21 @@ final class CannedServer: Sendable {
         typealias OutboundOut = HTTPServerResponsePart
 
         private let answers: [String: Answer]
+        private let counts: Counts
         private var path = ""
 
-        init(_ answers: [String: Answer]) { self.answers = answers }
+        init(_ answers: [String: Answer], _ counts: Counts) {
+            self.answers = answers
+            self.counts = counts
+        }
 
         func channelRead(context: ChannelHandlerContext, data: NIOAny) {
             switch unwrapInboundIn(data) {
             case .head(let head): path = head.uri
             case .body: break
-            case .end: send(answers[path] ?? fallback, context)
+            case .end:
+                counts.byPath.withLock { $0[path, default: 0] += 1 }
+                send(answers[path] ?? fallback, context)
             }
         }
 

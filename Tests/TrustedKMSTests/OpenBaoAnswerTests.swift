@@ -175,6 +175,24 @@ import TrustedKMSOpenBao
         guard case .denied = denied else { throw ConformanceFailure("\(String(describing: denied))") }
     }
 
+    /// What OpenBao answers the loser of two calls that change one key at once.
+    @Test func conflictIsTriedAgain() async throws {
+        let path = "/v1/transit/keys/key/rotate"
+        for (text, expected) in [("transaction commit failed", 5), ("internal error", 1)] {
+            let server = try await CannedServer([
+                path: .init(#"{"errors":["1 error occurred:\n\t* \#(text)\n\n"]}"#, status: 500)
+            ])
+            let kms = try OpenBaoKMS(
+                OpenBaoConfiguration(
+                    address: server.address, authentication: .token(OpenBaoTestServer.token("token"))))
+            let error = await failure { try await kms.rotateKey(try Self.key) }
+            guard case .unavailable = error else { throw ConformanceFailure("\(String(describing: error))") }
+            #expect(server.requestCount(path) == expected)
+            await kms.shutdown()
+            try await server.stop()
+        }
+    }
+
     @Test func sealedServerIsUnhealthy() async throws {
         for (status, word) in [(503, "sealed"), (501, "initialized"), (500, "500")] {
             let path = "/v1/sys/health?standbyok=true&perfstandbyok=true"

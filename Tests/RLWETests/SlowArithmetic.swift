@@ -1,22 +1,5 @@
 import RLWE
-
-/// Reproducible words (SplitMix64, Steele, Lea and Flood, 2014).
-struct TestWords: RandomNumberGenerator {
-    private var state: UInt64
-    init(seed: UInt64) { state = seed }
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var z = state
-        z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-        return z ^ (z >> 31)
-    }
-
-    mutating func residues(_ count: Int, below bound: UInt64) -> [UInt64] {
-        (0..<count).map { _ in UInt64.random(in: 0..<bound, using: &self) }
-    }
-}
+import TestSupport
 
 func mulMod(_ a: UInt64, _ b: UInt64, _ q: UInt64) -> UInt64 {
     q.dividingFullWidth(a.multipliedFullWidth(by: b)).remainder
@@ -47,6 +30,6 @@ func rows(_ polynomial: RNSPolynomial) -> [[UInt64]] {
 }
 
 func residues(seed: UInt64, _ count: Int, below bound: UInt64) -> [UInt64] {
-    var words = TestWords(seed: seed)
+    var words = SeededGenerator(seed)
     return words.residues(count, below: bound)
 }
