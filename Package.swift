@@ -146,6 +146,19 @@ let package = Package(
 
         // Tests, one target a module or port; scripts/test starts the real servers that they need
         .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: swiftSettings),
+        // Programs that tests watch from outside
+        .target(name: "CMemcheck", path: "Tests/CMemcheck"),
+        .executableTarget(
+            name: "constant-time-subject",
+            dependencies: ["CMemcheck", "HomomorphicEncryption", "RLWE", "SecretKeys", "SecretMemory"],
+            path: "Tests/ConstantTimeSubject", swiftSettings: swiftSettings),
+        .executableTarget(
+            name: "memory-scan-subject",
+            dependencies: [
+                "Attestation", "CWipingFree", "HomomorphicEncryption", "KeyManagement", "RLWE", "SecretKeys",
+                "SecretMemory", "StorageFiles", "StorageSQLite", "TrustedKMSOpenBao", "TrustedKMSSoftware", .logging,
+            ],
+            path: "Tests/MemoryScanSubject", swiftSettings: swiftSettings),
         .testTarget(
             name: "RLWETests", dependencies: ["CRLWEKernels", "RLWE", "SecretMemory", "TestSupport"],
             swiftSettings: swiftSettings),
@@ -200,6 +213,14 @@ let package = Package(
             ],
             swiftSettings: swiftSettings),
         .testTarget(
+            name: "FuzzReplayTests",
+            dependencies: [
+                "Attestation", "DataFiles", "EncryptedInference", "EvaluationUnit", "Gateway", "HomomorphicEncryption",
+                "KeyManagement", "SecretMemory", "ServiceKit", "TrustedKMSOpenBao", "TrustedKMSSoftware", .crypto,
+                .httpTypes, .nioCore,
+            ],
+            swiftSettings: swiftSettings),
+        .testTarget(
             name: "DataFilesTests", dependencies: ["DataFiles", "ServiceKit"], swiftSettings: swiftSettings),
         .testTarget(
             name: "EvaluationUnitTests",
@@ -210,7 +231,12 @@ let package = Package(
             ],
             swiftSettings: swiftSettings),
         .testTarget(
-            name: "SystemTests", dependencies: ["DataFiles", "EncryptedInference", "HKMSClient", "ServiceKit"],
+            name: "SystemTests",
+            dependencies: [
+                "Attestation", "DataFiles", "EncryptedInference", "HKMSClient", "HomomorphicEncryption",
+                "KeyManagement", "RLWE", "SecretKeys", "SecretMemory", "ServiceKit", "TestSupport",
+                "TrustedKMSOpenBao", "TrustedKMSSoftware", .crypto,
+            ],
             swiftSettings: swiftSettings),
     ]
 )

@@ -147,9 +147,9 @@ extension Gateway {
     ) async throws {
         let start = ContinuousClock.now
         let status = try await client.announce(manifest)
-        for digest in status.need {
-            guard let entry = manifest.body.objects.first(where: { $0.digest.hex == digest && $0.kind != .publicKey })
-            else { continue }
+        // Each at most once, however often it is asked for.
+        let needed = Set(status.need)
+        for entry in manifest.body.objects where entry.kind != .publicKey && needed.contains(entry.digest.hex) {
             try await client.upload(try await read(entry), digest: entry.digest, manifest: manifest.digest)
         }
         timings.add("upload", ContinuousClock.now - start)

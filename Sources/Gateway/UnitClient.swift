@@ -106,11 +106,14 @@ struct UnitClient: Sendable {
         for field in signed { request.headers.add(name: field.name.rawName, value: field.value) }
         if let type { request.headers.add(name: "Content-Type", value: type) }
         if !body.isEmpty { request.body = .bytes(ByteBuffer(bytes: body)) }
+        let prepared = request
         let response: HTTPClientResponse
         let collected: [UInt8]
         do {
-            response = try await http.execute(request, timeout: timeout)
-            collected = Array(try await response.body.collect(upTo: limit).readableBytesView)
+            (response, collected) = try await Self.within(timeout) { [http] in
+                let response = try await http.execute(prepared, timeout: timeout)
+                return (response, Array(try await response.body.collect(upTo: limit).readableBytesView))
+            }
         } catch is NIOTooManyBytesError {
             throw malformed("an answer that is longer than expected")
         } catch {
@@ -135,6 +138,28 @@ struct UnitClient: Sendable {
         }
         let timings = ServerTiming(fieldValue: response.headers.first(name: "Server-Timing") ?? "")
         return (collected, timings)
+    }
+
+    /// Ends with the last byte of an answer, where the client's own deadline ends with its head: a unit that stops in
+    /// the middle holds nobody up for longer.
+    private static func within<Result: Sendable>(
+        _ timeout: TimeAmount, _ body: @escaping @Sendable () async throws -> Result
+    ) async throws -> Result {
+        try await withThrowingTaskGroup(of: Result.self) { group in
+            defer { group.cancelAll() }
+            group.addTask {
+                let result = try await body()
+                // A cancelled body ends as if it were whole.
+                try Task.checkCancellation()
+                return result
+            }
+            group.addTask {
+                try await Task.sleep(for: .nanoseconds(timeout.nanoseconds))
+                throw HTTPClientError.deadlineExceeded
+            }
+            guard let result = try await group.next() else { throw CancellationError() }
+            return result
+        }
     }
 
     private func malformed(_ what: String) -> Problem {

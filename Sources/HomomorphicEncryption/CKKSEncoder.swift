@@ -71,7 +71,9 @@ public struct CKKSEncoder: Sendable {
 
     /// Rounds coefficients and reduces them modulo the primes of the level.
     private func polynomial(_ coefficients: [Double], level: Int) throws(HEError) -> RNSPolynomial {
-        let largest = coefficients.reduce(0) { Swift.max($0, $1.magnitude) }
+        // Infinities that meet in the transform make NaN, which max() would drop.
+        let overflows = !coefficients.allSatisfy(\.isFinite)
+        let largest = overflows ? .infinity : coefficients.reduce(0) { Swift.max($0, $1.magnitude) }
         let modulusBits = context.modulusBits(level: level)
         // Half the modulus is for each sign.
         guard largest.isFinite, largest < 1 || .log2(largest) + 1 < modulusBits else {

@@ -212,7 +212,8 @@ public struct CKKSEvaluator: Sendable {
 
     private func productScale(_ left: Double, _ right: Double, level: Int) throws(HEError) -> Double {
         let scale = left * right
-        let bits = Double.log2(scale)
+        // Not the logarithm of the product, which may be infinite.
+        let bits = Double.log2(left) + Double.log2(right)
         let modulusBits = context.modulusBits(level: level)
         // One bit for the sign: values of magnitude 1 must still fit.
         guard bits + 1 < modulusBits else {

@@ -112,8 +112,9 @@ final class KeySwitcher: Sendable {
 
 /// Conversion of centered residues from a few primes to others.
 ///
-/// From one prime it is exact. From several it may be off by a small multiple of their product, which
-/// key switching turns into noise below one bit a prime.
+/// From one prime it is exact. From n primes it is a sum of n terms, each uniform between -D/2 and D/2 for
+/// their product D: right modulo D, within n D / 2, and zero on average. A mean would be one constant in all
+/// coefficients, which adds up to 2N/pi times as much in the slots nearest to 1 (docs/noise.md).
 struct BaseConversion: Sendable {
     private let source: [NTTModulus]
     private let targets: [NTTModulus]
@@ -121,8 +122,7 @@ struct BaseConversion: Sendable {
     private let inverses: [UInt64]
     /// weights[t][i]: D / d_i modulo target t.
     private let weights: [[UInt64]]
-    /// floor(D / 2) modulo each source prime, and modulo each target.
-    private let sourceHalves: [UInt64]
+    /// Sum of floor(d_i / 2) D / d_i, modulo each target.
     private let targetHalves: [UInt64]
 
     init(from source: [NTTModulus], to targets: [NTTModulus]) {
@@ -135,16 +135,14 @@ struct BaseConversion: Sendable {
         }
         inverses = source.enumerated().map { $1.inverse(product(modulo: $1, without: $0)) }
         weights = targets.map { target in source.indices.map { product(modulo: target, without: $0) } }
-        // D is odd: floor(D/2) = (D - 1) / 2, and 2 has an inverse modulo every prime.
-        func half(_ modulus: NTTModulus) -> UInt64 {
-            let product = product(modulo: modulus, without: nil)
-            return modulus.multiply(product == 0 ? modulus.value - 1 : product - 1, modulus.inverse(2))
+        targetHalves = zip(targets, weights).map { target, weights in
+            zip(source, weights).reduce(0) { sum, term in
+                (sum + target.multiply(term.0.value / 2 % target.value, term.1)) % target.value
+            }
         }
-        sourceHalves = source.map(half)
-        targetHalves = targets.map(half)
     }
 
-    /// What all targets share: x itself for one prime, else [(x + D/2) * (D / d_i)^-1] modulo each d_i.
+    /// What all targets share: x itself for one prime, else [x * (D / d_i)^-1 + floor(d_i / 2)] modulo each d_i.
     /// - Parameter firstRow: the row of `polynomial` (coefficient form) that holds the first source prime.
     func prepare(_ polynomial: RNSPolynomial, firstRow: Int) -> RNSPolynomial {
         var prepared = RNSPolynomial(uninitialized: RNSBasis(source), form: .coefficient)
@@ -154,11 +152,11 @@ struct BaseConversion: Sendable {
                     if source.count == 1 {
                         out.update(from: words, count: modulus.degree)
                     } else {
+                        modulus.multiply(out, words, scalar: inverses[row])
                         for index in 0..<modulus.degree {
-                            let sum = words[index] + sourceHalves[row]
+                            let sum = out[index] + modulus.value / 2
                             out[index] = sum >= modulus.value ? sum - modulus.value : sum
                         }
-                        modulus.multiply(out, out, scalar: inverses[row])
                     }
                 }
             }

@@ -51,9 +51,10 @@ struct AuthenticatedRecords: Sendable {
                     collection: Row.collection, index: index, after: rows.last?.id, limit: pageSize)
             } catch { throw .metadataStore(error) }
             for record in page {
-                guard record.index == index, record.collection == Row.collection else {
-                    throw .metadataTampered(collection: Row.collection)
-                }
+                // In ascending order, as the port says: a list that repeats its rows could go on for ever.
+                guard record.index == index, record.collection == Row.collection,
+                    rows.last.map({ $0.id.utf8.lexicographicallyPrecedes(record.id.utf8) }) ?? true
+                else { throw .metadataTampered(collection: Row.collection) }
                 rows.append(try open(record))
             }
             if page.count < pageSize { return rows }

@@ -11,9 +11,13 @@ import SecretMemory
 /// AES-256-GCM of a seed under a data key, with the sealing context as associated data.
 enum EnvelopeEncryption {
     /// nonce (12) || ciphertext (32) || tag (16).
+    /// - Throws: ``KMSError/invalidResponse(reason:)`` for a data key that would not open it again.
     static func seal(
         _ seed: borrowing SecretBytes, dataKey: borrowing SecretBytes, context: SealingContext
     ) throws -> [UInt8] {
+        guard dataKey.count == 32 else {
+            throw KMSError.invalidResponse(reason: "a data key of \(dataKey.count) bytes instead of 32")
+        }
         let key = dataKey.withUnsafeBytes { SymmetricKey(data: $0) }
         let box = try seed.withUnsafeBytes { seed in
             try AES.GCM.seal(seed, using: key, authenticating: context.bytes)

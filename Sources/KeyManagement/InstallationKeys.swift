@@ -37,7 +37,7 @@ public final class InstallationKeys: Sendable {
             let blob = try await kms.seal(secret, under: key, context: context, as: .service)
             return (
                 try InstallationKeys(secret: secret, tenant: tenant),
-                SealedObject(object: .signingKey, sealedBy: .kms, blob: blob).serialized()
+                try SealedObject(object: .signingKey, sealedBy: .kms, blob: blob).serialized()
             )
         } catch { throw KeyManagementError(error) }
     }

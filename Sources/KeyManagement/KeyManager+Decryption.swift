@@ -149,6 +149,8 @@ extension KeyManager {
             let dataKey = try await kms.open(sealedDataKey.blob, under: key, context: context(.dataKey), as: .service)
             do {
                 bytes = try EnvelopeEncryption.open(sealed.seed.blob.bytes, dataKey: dataKey, context: context(.seed))
+            } catch let error as SecretMemoryError {
+                throw error
             } catch { throw UniformFailure() }
         } else {
             bytes = try await kms.open(sealed.seed.blob, under: key, context: context(.seed), as: .service)

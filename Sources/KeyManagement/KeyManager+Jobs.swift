@@ -99,6 +99,11 @@ extension KeyManager {
         guard var stored = try await records.read(JobRow.self, id: job) else { throw .unknownJob(job) }
         guard stored.row.state == .open else { throw .jobNotOpen(job, state: stored.row.state.rawValue) }
         guard !isAbandoned(stored.row) else { throw .jobNotOpen(job, state: "too old") }
+        // Nothing is stored under a key set whose objects were removed.
+        let keySet = stored.row.keySet
+        guard try await records.read(KeySetRow.self, id: keySet)?.row.state != .destroyed else {
+            throw .keySetDestroyed(keySet)
+        }
         let receipt: SignedStatement<Receipt>
         do {
             receipt = try SignedStatement(verifying: envelope, pinned: [unit.verificationKey])

@@ -130,10 +130,14 @@ extension KeyManager {
         let kept = prefix + Self.manifestName(row.manifest)
         var manifests: [Digest] = []
         do {
-            for key in try await objects.list(prefix: prefix) where key.value != kept {
-                if let digest = Self.manifestDigest(name: key.value.dropFirst(prefix.count)) {
-                    manifests.append(digest)
-                }
+            let keys = try await objects.list(prefix: prefix).filter { $0.value != kept }
+            manifests = keys.compactMap { Self.manifestDigest(name: $0.value.dropFirst(prefix.count)) }
+            // What opens the seed goes first; the manifests last, so that a repetition still names them.
+            func isSealed(_ key: ObjectKey) -> Bool { key.value.hasPrefix(prefix + "sealed-") }
+            func isManifest(_ key: ObjectKey) -> Bool { key.value.hasPrefix(prefix + "manifest-") }
+            for key in keys.filter(isSealed) + keys.filter({ !isSealed($0) && !isManifest($0) })
+                + keys.filter(isManifest)
+            {
                 try await objects.delete(key)
             }
         } catch { throw .objectStore(error) }

@@ -87,7 +87,7 @@ extension KeyManager {
             do {
                 manifest = try await create(request, keySet: keySet, timings: &timings)
             } catch {
-                await abandon(stored)
+                await abandon(stored, hasEnded: true)
                 throw KeyManagementError(error)
             }
             do {
@@ -96,7 +96,7 @@ extension KeyManager {
             } catch {
                 // A store may have committed and failed to say so: only where the row is known not to exist are the
                 // objects nobody's.
-                if let known = try? await rowExists(keySet), !known { await abandon(stored) }
+                if let known = try? await rowExists(keySet), !known { await abandon(stored, hasEnded: true) }
                 throw error
             }
         }
@@ -176,19 +176,19 @@ extension KeyManager {
         let row = RegistrationRow(
             keySet: keySet, fingerprint: request.fingerprint, instance: instance, status: .creating, started: clock())
         do {
-            if var existing = try await records.read(RegistrationRow.self, id: registration) {
+            if let existing = try await records.read(RegistrationRow.self, id: registration) {
                 guard existing.row.fingerprint == row.fingerprint else { throw KeyManagementError.requestIDReused }
                 if existing.row.status == .complete { return .complete(existing.row.keySet) }
                 guard
                     existing.row.instance == instance || existing.row.status == .abandoned || isAbandoned(existing.row)
                 else { throw KeyManagementError.registrationInProgress }
-                let leftover = existing.row.keySet
-                existing.row = row
-                existing.index = row.status.rawValue
-                try await records.apply([try records.update(existing)])
-                await removeObjects(of: leftover)
-                return .ours(
-                    Stored(id: registration, index: existing.index, version: existing.version + 1, row: row))
+                var stored = try await markAbandoned(existing)
+                // While the row still names them.
+                try await removeLeftovers(of: stored.row.keySet)
+                stored.row = row
+                stored.index = row.status.rawValue
+                try await records.apply([try records.update(stored)])
+                return .ours(Stored(id: registration, index: stored.index, version: stored.version + 1, row: row))
             }
             try await records.apply([try records.insertion(row, id: registration, index: row.status.rawValue)])
             return .ours(Stored(id: registration, index: row.status.rawValue, version: 1, row: row))
@@ -271,20 +271,20 @@ extension KeyManager {
         if request.mode == .envelope {
             let dataKey = try await kms.generateDataKey(
                 under: configuration.kmsKey, context: context(.dataKey), as: .service)
-            let sealedDataKey = SealedObject(object: .dataKey, sealedBy: .kms, blob: dataKey.sealed).serialized()
+            let sealedDataKey = try SealedObject(object: .dataKey, sealedBy: .kms, blob: dataKey.sealed).serialized()
             sealing.keyVersion = dataKey.sealed.keyVersion
             sealing.sealedDataKey = Digest(of: sealedDataKey)
             let blob = try holder.seed.withSecretBytes { seed in
                 try EnvelopeEncryption.seal(seed, dataKey: dataKey.plaintext, context: context(.seed))
             }
-            sealedSeed = SealedObject(
+            sealedSeed = try SealedObject(
                 object: .seed, sealedBy: .dataKey, blob: KMSSealedBlob(bytes: blob, keyVersion: nil))
             try await objects.put(sealedDataKey, at: objectKey(keySet, "sealed-data-key"), onlyIfAbsent: false)
         } else {
             let copy = try holder.seed.copyForSealing()
             let blob = try await kms.seal(copy, under: configuration.kmsKey, context: context(.seed), as: .service)
             sealing.keyVersion = blob.keyVersion
-            sealedSeed = SealedObject(object: .seed, sealedBy: .kms, blob: blob)
+            sealedSeed = try SealedObject(object: .seed, sealedBy: .kms, blob: blob)
         }
         let bytes = sealedSeed.serialized()
         sealing.sealedSeed = Digest(of: bytes)
@@ -312,25 +312,35 @@ extension KeyManager {
         return try await description(row, manifest: manifest)
     }
 
-    /// Frees the request id of an attempt that failed and removes what it stored, as far as the stores let it:
-    /// nothing points to these objects, and what cannot be removed now is of no use to anybody.
+    /// Frees the request id of an attempt that failed and removes what it stored. What the stores do not let it remove
+    /// now is found again: the row keeps its index until nothing is left.
+    /// - Parameter hasEnded: whether this is the attempt itself, so that nothing is written after it.
+    /// - Returns: whether nothing is left.
     @discardableResult
-    private func abandon(_ registration: Stored<RegistrationRow>) async -> Bool {
-        var abandoned = registration
-        abandoned.row.status = .abandoned
-        abandoned.index = abandoned.row.status.rawValue
-        // First the row, so that the attempt cannot finish while its objects go.
-        let changed: Bool
-        do {
-            try await records.apply([try records.update(abandoned)])
-            changed = true
-        } catch { changed = false }
-        if changed || registration.row.instance == instance { await removeObjects(of: registration.row.keySet) }
-        return changed
+    private func abandon(_ registration: Stored<RegistrationRow>, hasEnded: Bool) async -> Bool {
+        let marked = try? await markAbandoned(registration)
+        guard marked != nil || hasEnded, (try? await removeLeftovers(of: registration.row.keySet)) != nil, var marked
+        else { return false }
+        marked.index = RegistrationRow.Status.abandoned.rawValue
+        return (try? await records.apply([records.update(marked)])) != nil
     }
 
-    /// Another process may still be at it; after ten minutes it is not.
-    private func isAbandoned(_ row: RegistrationRow) -> Bool { clock().timeIntervalSince(row.started) > 600 }
+    /// First the row, so that the attempt cannot finish while its objects go.
+    private func markAbandoned(
+        _ registration: Stored<RegistrationRow>
+    ) async throws(KeyManagementError) -> Stored<RegistrationRow> {
+        if registration.row.status == .abandoned { return registration }
+        var marked = registration
+        marked.row.status = .abandoned
+        try await records.apply([try records.update(marked)])
+        return Stored(id: marked.id, index: marked.index, version: marked.version + 1, row: marked.row)
+    }
+
+    /// Another process may still be at it; after ten minutes it is not. One that started in the future was dated by a
+    /// clock that has stepped since.
+    private func isAbandoned(_ row: RegistrationRow) -> Bool {
+        clock().timeIntervalSince(row.started).magnitude > 600
+    }
 
     /// Removes what registrations left that a crash broke off. Their request ids are free again.
     ///
@@ -341,19 +351,25 @@ extension KeyManager {
     public func removeAbandonedRegistrations() async throws(KeyManagementError) -> Int {
         var count = 0
         let index = RegistrationRow.Status.creating.rawValue
-        for stored in try await records.list(RegistrationRow.self, index: index) where isAbandoned(stored.row) {
-            if await abandon(stored) { count += 1 }
+        for stored in try await records.list(RegistrationRow.self, index: index)
+        where stored.row.status == .abandoned || isAbandoned(stored.row) {
+            if await abandon(stored, hasEnded: false) { count += 1 }
         }
         return count
+    }
+
+    /// Removes what an attempt stored, but no key set that came of it after all: its row may have been rolled back.
+    private func removeLeftovers(of keySet: String) async throws(KeyManagementError) {
+        if try await !rowExists(keySet) { try await removeObjects(of: keySet) }
     }
 
     private func rowExists(_ keySet: String) async throws(KeyManagementError) -> Bool {
         try await records.read(KeySetRow.self, id: keySet) != nil
     }
 
-    /// Removes whatever is stored under a key set, as far as the store lets it.
-    func removeObjects(of keySet: String) async {
-        guard let keys = try? await objects.list(prefix: "keysets/\(keySet)/") else { return }
-        for key in keys { try? await objects.delete(key) }
+    private func removeObjects(of keySet: String) async throws(KeyManagementError) {
+        do {
+            for key in try await objects.list(prefix: "keysets/\(keySet)/") { try await objects.delete(key) }
+        } catch { throw .objectStore(error) }
     }
 }

@@ -34,7 +34,7 @@ struct KeySetRow: AuthenticatedRow {
 struct RegistrationRow: AuthenticatedRow {
     static let collection = "registrations"
 
-    /// Also the row's index, so that what was broken off is found again.
+    /// Also the row's index, so that what was broken off is found again: `creating` until nothing of it is left.
     enum Status: String, Codable {
         case creating
         case complete

@@ -1,7 +1,7 @@
 import Attestation
 
 /// A sealed seed, sealed data key or sealed signing key as it is stored; docs/formats.md has the table.
-struct SealedObject: Sendable, Hashable {
+package struct SealedObject: Sendable, Hashable {
     enum Object: UInt8, Sendable {
         case seed = 1
         case dataKey = 2
@@ -21,7 +21,7 @@ struct SealedObject: Sendable, Hashable {
     /// Header, the longest blob, digest.
     static let maximumBytes = headerBytes + KMSSealedBlob.maximumBytes + Digest.byteCount
 
-    func serialized() -> [UInt8] {
+    package func serialized() -> [UInt8] {
         var bytes = Self.magic + [1, 0, object.rawValue, sealedBy.rawValue]
         for number in [UInt32(clamping: blob.keyVersion ?? 0), UInt32(blob.bytes.count)] {
             withUnsafeBytes(of: number.littleEndian) { bytes.append(contentsOf: $0) }
@@ -30,14 +30,18 @@ struct SealedObject: Sendable, Hashable {
         return bytes + Digest(of: bytes).bytes
     }
 
-    init(object: Object, sealedBy: Sealer, blob: KMSSealedBlob) {
+    /// - Throws: ``KMSError/invalidResponse(reason:)`` for a blob of a length that could not be read again.
+    init(object: Object, sealedBy: Sealer, blob: KMSSealedBlob) throws(KMSError) {
+        guard (1...KMSSealedBlob.maximumBytes).contains(blob.bytes.count) else {
+            throw .invalidResponse(reason: "a sealed secret of \(blob.bytes.count) bytes")
+        }
         self.object = object
         self.sealedBy = sealedBy
         self.blob = blob
     }
 
     /// - Throws: ``KeyManagementError/objectTampered(_:)`` for any bytes that are not one.
-    init(parsing bytes: [UInt8]) throws(KeyManagementError) {
+    package init(parsing bytes: [UInt8]) throws(KeyManagementError) {
         func number(_ offset: Int) -> Int {
             (0..<4).reduce(0) { $0 | Int(bytes[offset + $1]) << (8 * $1) }
         }

@@ -7,7 +7,7 @@ import SecretMemory
 public struct SecretKey: ~Copyable, Sendable {
     public let context: EncryptionContext
     /// s_i + 1 in two bits each, coefficient 0 in the low bits of byte 0.
-    let packed: SecretBytes
+    package let packed: SecretBytes
     /// skTag of derivation suite 1, 6.
     let tag: SecretBytes
 
@@ -18,7 +18,7 @@ public struct SecretKey: ~Copyable, Sendable {
     }
 
     /// Writes s, transformed, modulo one prime.
-    borrowing func expand(_ modulus: NTTModulus, into words: UnsafeMutablePointer<UInt64>) {
+    package borrowing func expand(_ modulus: NTTModulus, into words: UnsafeMutablePointer<UInt64>) {
         packed.withUnsafeBytes { modulus.expandTernary(words, $0.bytes) }
         modulus.transform(words)
     }

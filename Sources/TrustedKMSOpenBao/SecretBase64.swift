@@ -3,7 +3,7 @@ import SecretMemory
 
 /// Base64 (RFC 4648, section 4) between locked memory and the wire, without tables that a secret
 /// would index and without intermediate copies.
-enum SecretBase64 {
+package enum SecretBase64 {
     static func encodedCount(_ count: Int) -> Int { (count + 2) / 3 * 4 }
 
     /// Writes into capacity that the buffer has already: growing would leave a copy behind.
@@ -37,7 +37,7 @@ enum SecretBase64 {
     }
 
     /// - Returns: nil for what is not canonical base64.
-    static func decode(_ text: UnsafeRawBufferPointer) throws(SecretMemoryError) -> SecretBytes? {
+    package static func decode(_ text: UnsafeRawBufferPointer) throws(SecretMemoryError) -> SecretBytes? {
         guard let count = decodedCount(text) else { return nil }
         var secret = try SecretBytes(count: count)
         secret.withUnsafeMutableBytes { target in

@@ -2,15 +2,15 @@
 ///
 /// For answers that carry a secret, where a decoder would leave copies. Strict: a member twice, a
 /// control character in a string, or anything after the document is malformed.
-enum SecretJSON {
-    enum Failure: Error, Equatable {
+package enum SecretJSON {
+    package enum Failure: Error, Equatable {
         case malformed
         /// The string has escapes, which base64, tokens and ciphertexts never need.
         case escaped
     }
 
     /// The bytes between the quotes of the string at `path`; nil where there is none.
-    static func string(
+    package static func string(
         _ path: String..., in bytes: UnsafeRawBufferPointer
     ) throws(Failure) -> UnsafeRawBufferPointer? {
         switch try find(path, in: bytes) {
@@ -22,13 +22,13 @@ enum SecretJSON {
     }
 
     /// The integer at `path`, at most 18 digits; nil where there is none.
-    static func integer(_ path: String..., in bytes: UnsafeRawBufferPointer) throws(Failure) -> Int? {
+    package static func integer(_ path: String..., in bytes: UnsafeRawBufferPointer) throws(Failure) -> Int? {
         guard case .scalar(let range) = try find(path, in: bytes), range.count <= 18 else { return nil }
         return Int(String(decoding: bytes[range], as: UTF8.self))
     }
 
     /// The boolean at `path`; nil where there is none.
-    static func boolean(_ path: String..., in bytes: UnsafeRawBufferPointer) throws(Failure) -> Bool? {
+    package static func boolean(_ path: String..., in bytes: UnsafeRawBufferPointer) throws(Failure) -> Bool? {
         guard case .scalar(let range) = try find(path, in: bytes), range.count <= 5 else { return nil }
         return Bool(String(decoding: bytes[range], as: UTF8.self))
     }

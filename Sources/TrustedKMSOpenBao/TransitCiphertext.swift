@@ -4,13 +4,13 @@ import KeyManagement
 ///
 /// The server reads several spellings of one ciphertext (version 0 as 1, base64 with stray trailing
 /// bits or line ends). Only the one that it writes is accepted here, so that no altered byte passes.
-struct TransitCiphertext {
-    let text: String
+package struct TransitCiphertext {
+    package let text: String
     let version: Int
 
     private static let prefix = Array("vault:v".utf8)
 
-    init?(_ bytes: some Collection<UInt8>) {
+    package init?(_ bytes: some Collection<UInt8>) {
         let bytes = Array(bytes)
         guard bytes.count <= KMSSealedBlob.maximumBytes, bytes.starts(with: Self.prefix) else { return nil }
         let rest = bytes[Self.prefix.count...]

@@ -5,7 +5,7 @@ import KeyManagement
 ///
 /// JSON, so that an administrator can read which keys it holds. ``authenticatedBytes`` covers every
 /// field, so that nobody without the passphrase changes a minimum version or swaps two keys.
-struct KeystoreDocument: Codable, Sendable, Equatable {
+package struct KeystoreDocument: Codable, Sendable, Equatable {
     static let currentFormat = "hkms-software-keystore-1"
     static let saltBytes = 32
     static let masterKeyBytes = 32
@@ -46,7 +46,7 @@ struct KeystoreDocument: Codable, Sendable, Equatable {
     var authenticator: Data
 
     /// Parses and checks everything that can be checked without the passphrase.
-    init(parsing bytes: Data, path: String) throws(SoftwareKMSError) {
+    package init(parsing bytes: Data, path: String) throws(SoftwareKMSError) {
         struct Head: Decodable { var format: String? }
         guard let head = try? JSONDecoder().decode(Head.self, from: bytes) else {
             throw .damaged(path: path, part: "not JSON")

@@ -21,13 +21,14 @@ enum Programs {
         let error: String
     }
 
-    /// Runs a program to its end; one that has none is stopped after two minutes, with status 124.
+    /// Runs a program to its end; one that has none in time is stopped, with status 124.
     static func run(
-        _ program: String, _ arguments: [String], environment: [String: String] = [:], input: String? = nil
+        _ program: String, _ arguments: [String], environment: [String: String] = [:], input: String? = nil,
+        seconds: Int = 120
     ) throws -> Output {
         let process = Process()
         process.executableURL = URL(fileURLWithPath: "/usr/bin/timeout")
-        process.arguments = ["--kill-after=10", "120", program] + arguments
+        process.arguments = ["--kill-after=10", "\(seconds)", program] + arguments
         process.environment = ProcessInfo.processInfo.environment.merging(environment) { $1 }
         let folder = FileManager.default.temporaryDirectory
         let outFile = folder.appendingPathComponent(UUID().uuidString)
@@ -135,6 +136,8 @@ final class Installation: @unchecked Sendable {
         }
     }
 
+    var gatewayIdentifier: Int32 { gateway?.processIdentifier ?? 0 }
+
     /// Ends the gateway as a crash does.
     func killGateway() {
         guard let gateway else { return }
@@ -193,7 +196,7 @@ final class Installation: @unchecked Sendable {
 
     private static func status(of url: String) throws -> Int? {
         let output = try Programs.run(
-            "/usr/bin/curl", ["-s", "--noproxy", "*", "-o", "/dev/null", "-w", "%{http_code}", url])
+            "/usr/bin/curl", ["-s", "--max-time", "5", "--noproxy", "*", "-o", "/dev/null", "-w", "%{http_code}", url])
         return Int(output.out)
     }
 

@@ -29,6 +29,11 @@ final class TCPRelay {
         try #require(FileManager.default.fileExists(atPath: ready.path), "the relay did not start")
     }
 
+    /// Keeps connections open and passes nothing on.
+    func pause() { if let process { kill(process.processIdentifier, SIGSTOP) } }
+
+    func resume() { if let process { kill(process.processIdentifier, SIGCONT) } }
+
     /// Cuts every connection and refuses new ones.
     func stop() {
         guard let process else { return }

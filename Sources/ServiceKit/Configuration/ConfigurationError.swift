@@ -1,7 +1,7 @@
 /// Everything that is wrong with a configuration file, each with its line.
 public struct ConfigurationError: Error, Equatable, Sendable {
     /// One thing that is wrong.
-    public struct Issue: Equatable, Sendable, CustomStringConvertible {
+    public struct Issue: Hashable, Sendable, CustomStringConvertible {
         /// The file's name as it was given.
         public let file: String
         /// The line, from 1.

@@ -9,6 +9,7 @@ import Yams
 public struct YAMLDocument {
     /// The longest file, in bytes.
     public static let maximumBytes = 1 << 20
+    private static let maximumDepth = 32
 
     /// The mapping at the top of the file; empty for an empty file.
     public let root: YAMLSection
@@ -53,8 +54,8 @@ public struct YAMLDocument {
         let issues = root.source.issues
         if !issues.isEmpty {
             // A section that was asked for twice notes the same thing twice.
-            var distinct: [ConfigurationError.Issue] = []
-            for issue in issues where !distinct.contains(issue) { distinct.append(issue) }
+            var seen: Set<ConfigurationError.Issue> = []
+            let distinct = issues.filter { seen.insert($0).inserted }
             // Stable: issues of one line stay in the order in which they were found.
             let order = distinct.indices.sorted { (distinct[$0].line, $0) < (distinct[$1].line, $1) }
             throw ConfigurationError(order.map { distinct[$0] })
@@ -79,6 +80,7 @@ public struct YAMLDocument {
 
     private static func compose(_ text: String, name: String) throws(ConfigurationError) -> Node? {
         try refuseManyAliases(text, name: name)
+        try refuseDeepNesting(text, name: name)
         do {
             let parser = try Parser(yaml: text, encoding: .utf8)
             guard let node = try parser.singleRoot() else { return nil }
@@ -117,6 +119,29 @@ public struct YAMLDocument {
             isStar = byte == UInt8(ascii: "*") && !previousIsWord
             if byte == UInt8(ascii: "\n") { line += 1 }
             previousIsWord = isWord
+        }
+    }
+
+    /// Yams takes minutes for mappings that are keys of mappings a thousand times over, which libyaml lets pass.
+    /// Brackets and question marks count wherever they stand; no file of ours needs a quarter of the limit.
+    private static func refuseDeepNesting(_ text: String, name: String) throws(ConfigurationError) {
+        var line = 1
+        var brackets = 0
+        var marksInLine = 0
+        for byte in text.utf8 {
+            switch byte {
+            case UInt8(ascii: "["), UInt8(ascii: "{"): brackets += 1
+            case UInt8(ascii: "]"), UInt8(ascii: "}"): brackets = max(0, brackets - 1)
+            case UInt8(ascii: "?"): marksInLine += 1
+            case UInt8(ascii: "\n"):
+                line += 1
+                marksInLine = 0
+            default: break
+            }
+            guard brackets + marksInLine <= maximumDepth else {
+                throw ConfigurationError(
+                    file: name, line: line, message: "is nested more than \(maximumDepth) levels deep")
+            }
         }
     }
 

@@ -1,0 +1,1 @@
+../../../Sources/EvaluationUnit/BoundedFile.swift

@@ -1,0 +1,288 @@
+import Attestation
+import Crypto
+import EncryptedInference
+import Foundation
+import HTTPTypes
+import HomomorphicEncryption
+import KeyManagement
+import RLWE
+import SecretKeys
+import SecretMemory
+import ServiceKit
+
+/// Good inputs for every parser, from which the fuzzers start.
+enum Seeds {
+    static func write(to folder: String) throws {
+        for parser in Parser.allCases {
+            let path = folder + "/" + parser.rawValue
+            try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+            for (index, seed) in try seeds(parser).enumerated() {
+                try Data(seed).write(to: URL(fileURLWithPath: "\(path)/seed-\(index)"))
+            }
+        }
+    }
+
+    private static func seeds(_ parser: Parser) throws -> [[UInt8]] {
+        switch parser {
+        case .ciphertext:
+            [try fresh().flagged(3), header("CIPH", level: 1, parts: 3), header("CIPH", level: 3, parts: 2)]
+        case .evaluationKey:
+            [
+                header("EVAL", kind: 3, level: 2, parts: 2), header("EVAL", kind: 4, galois: 3, level: 1, parts: 1),
+                header("EVAL", kind: 5, level: 2, parts: 2), header("EVAL", kind: 3, level: 3, parts: 3),
+            ]
+        case .publicKey: [header("PUBK", kind: 2, level: 2), header("PUBK", kind: 2, level: 1)]
+        case .sealedObject:
+            [
+                [1] + Array("HKMSSEAL".utf8) + [1, 0, 1, 1, 3, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3],
+                [1] + Array("HKMSSEAL".utf8) + [1, 0, 2, 2, 0, 0, 0, 0, 0, 0, 0, 0] + [UInt8](repeating: 9, count: 60),
+            ]
+
+        case .envelope: [try SignedStatement(receipt(), by: SignedBy.key).serialized()]
+        case .job: [try APIJSON.encode(job())]
+        case .manifest: [try APIJSON.encode(manifest())]
+        case .modelDescriptor:
+            [try APIJSON.encode(ModelDescriptor(CompiledModel(InferenceModel(parsing: text(model))), unit: "unit-1"))]
+        case .receipt: [try APIJSON.encode(receipt())]
+
+        case .gatewayConfiguration: [text(gateway)]
+        case .tokens: [text(tokens)]
+        case .unitConfiguration: [text(unit)]
+        case .yaml: [text(yaml), text(tokens), text("a: [b, {c: 1}]\n? x\n: |\n  y\n"), text("a: &b 1\nc: *b\n")]
+
+        case .answer: try answers()
+        case .octetBundle:
+            [OctetBundle.encode([]), OctetBundle.encode([[1, 2, 3], [], [UInt8](repeating: 5, count: 40)])]
+        case .problem:
+            [
+                Problem(name: "busy", title: "Busy", status: 503, detail: "d", fix: "f", retryAfterSeconds: 5)
+                    .with(instance: "i").encoded()
+            ]
+        case .request: try requests()
+        case .requestSignature: [try signature()]
+        case .serverTiming: [text("seal;dur=12.5, open;desc=\"a, \\\"b\";dur=3;x"), text("a;dur=\"1e3\"")]
+
+        case .keystore: [text(keystore)]
+        case .secretBase64: ["", "QQ==", "QUI=", "QUJD", "/+09azAZ"].map(text)
+        case .secretJSON:
+            [
+                text(#"{"request_id": "x", "data": {"plaintext": "QUJD", "latest_version": 3}, "warnings": null}"#),
+                text(#"{"auth": {"client_token": "a\n", "renewable": true}, "data": [1.5e-3, {}, [], false]}"#),
+            ]
+        case .transitCiphertext: [text("vault:v1:QUJD"), text("vault:v123456789:QQ==")]
+
+        case .model: [text(model)]
+        case .record: [text(#"{"a": 1.5, "b": "1", "c": null}"#), text(#"{"a": " 2 ", "b": 0, "c": 2.5}"#)]
+        case .recordFile:
+            [
+                text("a,b,c,t\n1,1,?,0\n\n 2 ,0,\"2.5\",1\n"), text("\u{FEFF}a;b;c\r\n1;1;\r\n"),
+                text("a\tb\tc\n1\t0\t1"),
+                text(#"[{"a": 1, "b": "0", "c": null, "t": 2}, {"a": "3", "b": 1, "c": 1}]"#),
+            ]
+        case .vectorFile:
+            [text("1,2,3\n4,5e-1,6\n"), text("[[1, 2], [3]]"), text(#"[{"real": [1, 2], "imaginary": [0, -1]}]"#)]
+        }
+    }
+
+    private static func text(_ text: String) -> [UInt8] { Array(text.utf8) }
+
+    // MARK: HE objects
+
+    private static func header(
+        _ type: String, kind: UInt8 = 0, galois: UInt8 = 0, level: UInt8, parts: UInt8 = 0
+    ) -> [UInt8] {
+        var bytes = [UInt8](repeating: 0, count: HEObjects.header)
+        bytes.replaceSubrange(4..<8, with: Array(type.utf8))
+        bytes[10] = kind
+        bytes[16] = galois
+        bytes[20] = level
+        bytes[22] = parts
+        if type == "CIPH" { bytes.replaceSubrange(24..<32, with: [0, 0, 0, 0, 0, 0, 0x30, 0x41]) }  // 2^20
+        return [3] + bytes
+    }
+
+    private static func fresh() throws -> [UInt8] {
+        guard let seed = Seed(try SecretBytes(count: 32)) else { fatalError("32 bytes are a seed") }
+        let secret = try seed.secretKey(HEObjects.context)
+        let plaintext = try CKKSEncoder(HEObjects.context).encode([1, 2], scale: 4, level: 1)
+        // The front alone: the harness fills the payload up.
+        return Array(try seed.publicKey(secret).encrypt(plaintext).serialized().prefix(HEObjects.header + 64))
+    }
+
+    // MARK: Statements
+
+    private static let date = Date(timeIntervalSince1970: 1_767_323_045)
+
+    private static func digest(_ byte: UInt8) -> Attestation.Digest { Attestation.Digest(of: [byte]) }
+
+    private static func job() -> JobDescription {
+        JobDescription(
+            job: "job-1", nonce: digest(1), gateway: "gateway-1", unit: "unit-1", keySet: "ks-1", manifest: digest(2),
+            model: "m", modelDigest: digest(3), inputs: [digest(4)], created: date)
+    }
+
+    private static func receipt() -> Receipt {
+        Receipt(
+            job: "job-1", nonce: digest(1), keySet: "ks-1", manifest: digest(2), modelDigest: digest(3),
+            profile: digest(6), inputs: [digest(4)], outputs: [digest(7)], unit: "unit-1", evaluated: date)
+    }
+
+    private static func manifest() throws -> KeySetManifest {
+        guard let parameters = ParameterPreset.named("ckks-13")?.parameters,
+            let parameterDigest = Attestation.Digest(bytes: parameters.digest)
+        else { fatalError("the preset exists") }
+        let profile = CircuitProfile(
+            model: "m", modelDigest: digest(3), parameters: parameters, scaleBits: 36, inputLevel: 4, outputLevel: 1,
+            batch: 64, evaluationKeys: [EvaluationKeyID(kind: .galois, galois: 9, level: 4, generation: 7)])
+        return KeySetManifest(
+            keySet: "ks-1", version: 3, installation: "test", tenant: "default",
+            owner: KeySetOwner(kind: .user, issuer: "static", subject: "alice"), parameters: parameters,
+            parameterDigest: parameterDigest, suite: 1, generation: 2, origin: .derived,
+            sealing: .init(
+                mode: .envelope, provider: "software", keyName: "master", keyVersion: 1, epoch: 4,
+                sealedSeed: digest(9), sealedDataKey: digest(10)),
+            commitment: digest(11),
+            objects: [
+                KeySetObject(kind: .publicKey, galois: 0, level: 4, generation: 2, bytes: 100, digest: digest(1)),
+                KeySetObject(kind: .galois, galois: 9, level: 4, generation: 2, bytes: 300, digest: digest(3)),
+            ], state: .active, dates: .init(created: date, activated: date), policy: KeySetPolicy(decryptionBudget: 10),
+            profile: profile, manifestKey: try SecretBytes(count: 32))
+    }
+
+    // MARK: Messages
+
+    private static func requests() throws -> [[UInt8]] {
+        var register = RegisterRequest(requestId: "r-1", mode: "direct", preset: "ckks-13")
+        register.parameters = ParametersBody(scheme: "ckks", logN: 13, q: [0x3FFF_FFF8_4001], p: [], alpha: 0)
+        register.rotations = [1, -2]
+        let vectors = EncryptRequest(vectors: [.init(real: [1, -2.5e3], imaginary: [0, 1])], scaleBits: 30, level: 2)
+        return [
+            text("r") + (try APIJSON.encode(register)), text("e") + (try APIJSON.encode(vectors)),
+            text("e") + (try APIJSON.encode(EncryptRequest(model: "m", records: [["a": 1, "b": nil]]))),
+            text("p") + (try APIJSON.encode(PredictRequest(keySet: "ks-1", ephemeral: false, records: [["a": 1]]))),
+        ]
+    }
+
+    private static func answers() throws -> [[UInt8]] {
+        let object = KeySetInfo.Object(name: "public-key", galois: 0, level: 4, bytes: 9, digest: digest(1).hex)
+        let parameters = ParametersBody(scheme: "ckks", logN: 13, q: [65537], p: [], alpha: 0)
+        let info = KeySetInfo(
+            id: "ks-1", state: "active", mode: "direct", tenant: "t",
+            owner: .init(kind: "user", issuer: "i", subject: "s"),
+            created: date, activated: date, destroyed: nil, kms: .init(provider: "software", key: "k", keyVersion: 1),
+            suite: 1, generation: 0, parameters: parameters, parameterDigest: digest(2).hex, manifestVersion: 1,
+            manifestDigest: digest(3).hex, model: "m", release: "raw", decryptAny: false, exposed: false,
+            tainted: false,
+            counters: .init(encryptions: 1, decryptions: 2, decryptionsLeft: nil, failures: 0), objects: [object],
+            bytes: .init(publicKey: 1, evaluationKeys: 2, sealedSeed: 3))
+        let model = RecordModel.info
+        let job = JobInfo(
+            id: "job-1", keySet: "ks-1", model: "m", unit: "u", state: "open", failure: nil, inputs: [digest(1).hex],
+            outputs: [], receipt: nil, created: date, finished: date)
+        let prediction = PredictResponse(
+            model: "m", keySet: "ks-1", unit: "u", job: "job-1", release: "raw", batches: 1,
+            predictions: [.init(score: 0.5, label: "present")],
+            bytes: .init(publicKey: 1, evaluationKeys: 2, encryptedSamples: 3, encryptedPredictions: 4))
+        let destroyed = DestroyResponse(
+            keySet: "ks-1", state: "destroyed", erasure: "tombstoned", date: date, meaning: "m")
+        return [
+            text("a") + (try APIJSON.encode(info)), text("b") + (try APIJSON.encode(KeySetList(keySets: []))),
+            text("c") + (try APIJSON.encode(EvaluationKeyList(evaluationKeys: [object]))),
+            text("d") + (try APIJSON.encode(destroyed)),
+            text("e") + (try APIJSON.encode(EncryptResponse(ciphertexts: [.init(digest: "d", ciphertext: "QQ==")]))),
+            text("f") + (try APIJSON.encode(DecryptResponse(release: "raw", vectors: [.init(real: [1])]))),
+            text("g") + (try APIJSON.encode(ModelList(models: [model]))), text("h") + (try APIJSON.encode(prediction)),
+            text("i") + (try APIJSON.encode(JobList(jobs: [job]))),
+            text("j") + (try APIJSON.encode(UnitModelList(descriptors: ["{}"]))),
+            text("k") + (try APIJSON.encode(UnitKeyStatus(have: [], need: [digest(1).hex]))),
+        ]
+    }
+
+    private static func signature() throws -> [UInt8] {
+        let fields = try HTTPMessageSignature.sign(
+            RequestComponents(method: .post, target: "/v1/evaluate?a=b"),
+            digest: ContentDigest(of: SignedRequests.body),
+            keyID: SignedRequests.keyID, privateKey: SignedRequests.key, now: SignedRequests.date)
+        let lines = [fields[.signatureInput], fields[.signature], fields[.contentDigest], "/v1/evaluate?a=b"]
+        return text(lines.map { $0 ?? "" }.joined(separator: "\n"))
+    }
+
+    // MARK: Files
+
+    private static let key = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"
+
+    private static let yaml = """
+        colour: red  # a comment
+        number: 12
+        list: [a, "b", 'c']
+        inner: {flag: true, name: ~}
+        entries:
+          - {name: x, value: 0x1F}
+          - name: >
+              folded
+            value: 1_000
+        """
+
+    private static let tokens = """
+        tokens:
+          - subject: alice
+            tenant: hospital-a
+            groups: [radiology]
+            tokenSHA256: \(key)
+        """
+
+    private static let unit = """
+        unit:
+          name: unit-1
+          signingKeyFile: unit.key
+        listen: {host: 127.0.0.1, port: 0}
+        models: [tiny.json]
+        gateways:
+          - name: gateway-1
+            requestKey: \(key)
+        manifestKeys: [\(key)]
+        installation: i
+        tenant: t
+        limits: {keyCacheMiB: 10, bodyMiB: 64, threads: 2, queued: 3}
+        development: true
+        memory: {lock: preferred}
+        """
+
+    private static let gateway = """
+        installation: {name: i, gateway: gateway-1, tenant: t, earlierManifestKeys: [\(key)]}
+        development: true
+        listen: {port: 8080}
+        memory: {lock: preferred}
+        storage: {objects: o, metadata: m.sqlite}
+        identity: {tokens: tokens.yaml}
+        units:
+          - {name: u, url: "http://127.0.0.1:8081", publicKey: \(key), operator: bob}
+        decryptAny: {owners: [alice]}
+        limits: {bodyMiB: 64, threads: 2, queued: 3, jobs: 4}
+        """
+
+    private static let keystore = """
+        {"format": "hkms-software-keystore-1", "developmentOnly": true,
+         "passphrase": {"kdf": "scrypt", "n": 131072, "r": 8, "p": 1,
+          "salt": "\(base64(32))", "check": "\(base64(28))"},
+         "keys": [{"name": "seeds", "minimumVersion": 1, "versions": [{"version": 1, "wrapped": "\(base64(60))"},
+          {"version": 2, "wrapped": "\(base64(60))"}]}],
+         "authenticator": "\(base64(28))"}
+        """
+
+    private static func base64(_ count: Int) -> String { Data(repeating: 7, count: count).base64EncodedString() }
+
+    private static let model = """
+        {"format": "hkms.model.v1", "name": "tiny", "version": 1, "description": "d",
+         "inputs": [{"name": "a", "encoding": "scaled", "minimum": 0, "maximum": 1, "valid": [-1, 1]},
+          {"name": "b", "encoding": "oneHot", "categories": [1, 2], "missing": true}],
+         "layers": [{"type": "dense", "inputs": 4, "units": 2, "weights": [[1, -0.5, 0, 1], [0.25, 0, 1, 0]],
+          "bias": [0, 1]}, {"type": "square"}, {"type": "dense", "weights": [[1, 2]], "bias": [0.5]}],
+         "output": {"name": "y", "threshold": 0.5, "labels": ["low", "high"], "target": {"column": "t",
+          "positiveAbove": 0}}}
+        """
+}
+
+extension [UInt8] {
+    fileprivate func flagged(_ flags: UInt8) -> [UInt8] { [flags] + self }
+}

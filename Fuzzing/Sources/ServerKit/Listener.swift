@@ -1,0 +1,1 @@
+../../../Sources/ServerKit/Listener.swift

@@ -1,0 +1,1 @@
+../../../Sources/TrustedKMSOpenBao/SecretBase64.swift

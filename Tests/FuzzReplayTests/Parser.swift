@@ -1,0 +1,80 @@
+import Attestation
+import EncryptedInference
+import ServiceKit
+
+/// Every reader of bytes that somebody else wrote, by the name of its folder in Tests/Corpus.
+///
+/// The fuzzers and the replay of their corpus share these files, so that a kept input does the same in both.
+enum Parser: String, CaseIterable, Sendable {
+    case ciphertext
+    case evaluationKey = "evaluation-key"
+    case publicKey = "public-key"
+    case sealedObject = "sealed-object"
+
+    case envelope
+    case job
+    case manifest
+    case modelDescriptor = "model-descriptor"
+    case receipt
+
+    case gatewayConfiguration = "gateway-configuration"
+    case tokens
+    case unitConfiguration = "unit-configuration"
+    case yaml
+
+    case answer
+    case octetBundle = "octet-bundle"
+    case problem
+    case request
+    case requestSignature = "request-signature"
+    case serverTiming = "server-timing"
+
+    case keystore
+    case secretBase64 = "secret-base64"
+    case secretJSON = "secret-json"
+    case transitCiphertext = "transit-ciphertext"
+
+    case model
+    case record
+    case recordFile = "record-file"
+    case vectorFile = "vector-file"
+
+    /// Reads any bytes. What is refused is refused by an error; a crash, a hang or a broken promise of a reader
+    /// ends the process.
+    func read(_ bytes: [UInt8]) {
+        switch self {
+        case .ciphertext: HEObjects.read(bytes, as: .ciphertext)
+        case .evaluationKey: HEObjects.read(bytes, as: .evaluationKey)
+        case .publicKey: HEObjects.read(bytes, as: .publicKey)
+        case .sealedObject: readSealedObject(bytes)
+
+        case .envelope: readEnvelope(bytes)
+        case .job: readStatement(JobDescription.self, bytes) { _ in }
+        case .manifest: readStatement(KeySetManifest.self, bytes, use)
+        case .modelDescriptor: readStatement(ModelDescriptor.self, bytes, use)
+        case .receipt: readStatement(Receipt.self, bytes) { _ in }
+
+        case .gatewayConfiguration: readGatewayConfiguration(bytes)
+        case .tokens: readTokens(bytes)
+        case .unitConfiguration: readUnitConfiguration(bytes)
+        case .yaml: readYAML(bytes)
+
+        case .answer: readAnswer(bytes)
+        case .octetBundle: readOctetBundle(bytes)
+        case .problem: readProblem(bytes)
+        case .request: readRequest(bytes)
+        case .requestSignature: readRequestSignature(bytes)
+        case .serverTiming: readServerTiming(bytes)
+
+        case .keystore: readKeystore(bytes)
+        case .secretBase64: readSecretBase64(bytes)
+        case .secretJSON: readSecretJSON(bytes)
+        case .transitCiphertext: readTransitCiphertext(bytes)
+
+        case .model: readModel(bytes)
+        case .record: readRecord(bytes)
+        case .recordFile: readRecordFile(bytes)
+        case .vectorFile: readVectorFile(bytes)
+        }
+    }
+}

@@ -1,0 +1,32 @@
+import Foundation
+import KeyManagement
+import TrustedKMSOpenBao
+import TrustedKMSSoftware
+
+/// An answer of the KMS, searched as the adapter does.
+func readSecretJSON(_ bytes: [UInt8]) {
+    bytes.withUnsafeBytes { body in
+        _ = try? SecretJSON.integer("data", "latest_version", in: body)
+        _ = try? SecretJSON.boolean("auth", "renewable", in: body)
+        guard let text = try? SecretJSON.string("data", "plaintext", in: body) else { return }
+        _ = try? SecretBase64.decode(text)
+    }
+}
+
+func readSecretBase64(_ bytes: [UInt8]) {
+    let decoded = bytes.withUnsafeBytes { text -> Data? in
+        guard let secret = try? SecretBase64.decode(text) else { return nil }
+        return secret.withUnsafeBytes { Data($0) }
+    }
+    guard let decoded else { return }
+    precondition(Array(decoded.base64EncodedString().utf8) == bytes, "canonical base64 and nothing else")
+}
+
+func readTransitCiphertext(_ bytes: [UInt8]) {
+    guard let ciphertext = TransitCiphertext(bytes) else { return }
+    precondition(Array(ciphertext.text.utf8) == bytes, "one ciphertext has one form")
+}
+
+func readKeystore(_ bytes: [UInt8]) {
+    _ = try? KeystoreDocument(parsing: Data(bytes), path: "keystore.json")
+}

@@ -1,0 +1,53 @@
+import Attestation
+import EncryptedInference
+import SecretMemory
+import ServiceKit
+
+enum SignedBy {
+    /// The key of RFC 8032, 7.1, test 1.
+    static let key: SigningKey = {
+        let hex = "9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60"
+        do {
+            let bytes = Digest.bytes(hex: hex) ?? []
+            var seed = try SecretBytes(count: bytes.count)
+            seed.withUnsafeMutableBytes { $0.copyBytes(from: bytes) }
+            return try SigningKey(seed: seed)
+        } catch { fatalError("\(error)") }
+    }()
+}
+
+func readEnvelope(_ bytes: [UInt8]) {
+    guard
+        let signed = try? SignedStatement<Receipt>(verifying: bytes, pinned: [SignedBy.key.verificationKey]),
+        let written = try? signed.serialized()
+    else { return }
+    let read = try? SignedStatement<Receipt>(verifying: written, pinned: [SignedBy.key.verificationKey])
+    precondition(read?.payload == signed.payload, "what was believed is believed again")
+}
+
+/// A payload as it is read behind its signature: a signer whom others trust may still write nonsense.
+func readStatement<Body: Statement>(_: Body.Type, _ payload: [UInt8], _ use: (Body) -> Void) {
+    guard let body = try? APIJSON.decode(Body.self, from: payload) else { return }
+    use(body)
+    _ = try? APIJSON.encode(body)
+}
+
+func use(_ manifest: KeySetManifest) {
+    _ = manifest.publicKey
+    _ = manifest.objects.map(\.name)
+    _ = manifest.profile?.digest
+    try? manifest.profile?.validate()
+    _ = manifest.parameters.maximumEvaluationKeyLevel
+    if let key = try? SecretBytes(count: 32) { _ = manifest.isProved(by: key) }
+}
+
+func use(_ descriptor: ModelDescriptor) {
+    guard (try? descriptor.validate()) != nil else { return }
+    _ = descriptor.profile.digest
+    var fields: [String: Record.Value] = [:]
+    for input in descriptor.inputs {
+        fields[input.name] = .number(input.categories?.first ?? input.valid?.first ?? input.minimum ?? 0)
+    }
+    _ = try? descriptor.slots(of: [Record(fields), Record(fields)])
+    _ = descriptor.output.label(for: 0)
+}

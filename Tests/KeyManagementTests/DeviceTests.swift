@@ -1,0 +1,183 @@
+import Attestation
+import Foundation
+import KeyManagement
+import StorageFiles
+import StorageSQLite
+import Testing
+
+/// Register and destroy where the storage takes no more: a full device, and one that is read-only.
+@Suite(.serialized) struct DeviceTests {
+    private static let needsMount: Comment =
+        "needs the right to mount a tmpfs (root, or CAP_SYS_ADMIN)"
+
+    @Test(
+        "a full device refuses by name, loses nothing, and works again when there is room",
+        .enabled(if: TemporaryDevice.canMount, needsMount), arguments: [true, false])
+    func full(isMetadataThere: Bool) async throws {
+        let fixture = try await Fixture()
+        let device = try #require(try TemporaryDevice())
+        let objects = try FileObjectStore(directory: device.path + "/objects")
+        let metadata =
+            isMetadataThere
+            ? try SQLiteMetadataStore(path: device.path + "/metadata.sqlite") : fixture.metadata
+        let manager = Fixture.manager(
+            kms: fixture.kms, objects: objects, metadata: metadata, keys: fixture.keys)
+        let kept = try await manager.register(fixture.request(), as: fixture.alice).keySet.manifest
+            .keySet
+        let ciphertexts = try await manager.encrypt([.init(sample)], under: kept, as: fixture.alice)
+            .ciphertexts
+        // From nothing left to almost enough: each time it fails at another write.
+        var refusals = 0
+        for room in stride(from: 0, through: 960, by: 160) {
+            try device.fill(butKiB: room)
+            let before = try await objects.list(prefix: "")
+            let request = try fixture.request(.envelope, id: "full \(room)")
+            do {
+                _ = try await manager.register(request, as: fixture.alice)
+            } catch {
+                refusals += 1
+                #expect(Self.namesTheSpace(error), "\(room) KiB: \(error)")
+                #expect(try await objects.list(prefix: "") == before)
+            }
+            if room == 0 {
+                await #expect(throws: KeyManagementError.self) {
+                    try await manager.destroy(kept, as: fixture.alice)
+                }
+                #expect(try await manager.show(kept, as: fixture.alice).state == .active)
+            }
+            try device.empty()
+            let keySet = try await manager.register(request, as: fixture.alice).keySet.manifest.keySet
+            let fresh = try await manager.encrypt([.init(sample)], under: keySet, as: fixture.alice)
+                .ciphertexts
+            _ = try await manager.decrypt(fresh, of: keySet, count: 8, as: fixture.alice)
+            _ = try await manager.destroy(keySet, as: fixture.alice)
+            #expect(try await objects.list(prefix: "keysets/\(keySet)/").count == 1)
+        }
+        #expect(refusals >= 2)
+        let opened = try await manager.decrypt(ciphertexts, of: kept, count: 8, as: fixture.alice)
+        #expect(close(opened.vectors[0], sample))
+        _ = try await manager.destroy(kept, as: fixture.alice)
+    }
+
+    private static func namesTheSpace(_ error: KeyManagementError) -> Bool {
+        switch error {
+        case .objectStore(.unavailable(let reason)), .metadataStore(.unavailable(let reason)):
+            // SQLite tells a full device by an error of input and output where it cannot grow its shared memory.
+            reason.contains("no space left") || reason.contains("free space")
+        default: false
+        }
+    }
+
+    @Test(
+        "a read-only device refuses by name, and what is on it can still be used",
+        .enabled(if: TemporaryDevice.canMount, needsMount))
+    func readOnly() async throws {
+        let fixture = try await Fixture()
+        let device = try #require(try TemporaryDevice())
+        let objects = try FileObjectStore(directory: device.path + "/objects")
+        let manager = Fixture.manager(
+            kms: fixture.kms, objects: objects, metadata: fixture.metadata, keys: fixture.keys)
+        let kept = try await manager.register(fixture.request(), as: fixture.alice).keySet.manifest
+            .keySet
+        let before = try await objects.list(prefix: "")
+        try device.remount("ro")
+        let request = try fixture.request(.envelope, id: "read-only")
+        func expectReadOnly(_ body: () async throws(KeyManagementError) -> Void) async {
+            do {
+                try await body()
+                Issue.record("written to a read-only device")
+            } catch {
+                guard case .objectStore(.unavailable(let reason)) = error, reason.contains("read-only")
+                else {
+                    Issue.record(error)
+                    return
+                }
+            }
+        }
+        await expectReadOnly { () async throws(KeyManagementError) in
+            _ = try await manager.register(request, as: fixture.alice)
+        }
+        await expectReadOnly { () async throws(KeyManagementError) in
+            _ = try await manager.destroy(kept, as: fixture.alice)
+        }
+        #expect(try await manager.show(kept, as: fixture.alice).state == .active)
+        let fresh = try await manager.encrypt([.init(sample)], under: kept, as: fixture.alice)
+            .ciphertexts
+        let opened = try await manager.decrypt(fresh, of: kept, count: 8, as: fixture.alice)
+        #expect(close(opened.vectors[0], sample))
+        #expect(await manager.unavailableSystems().count == 1)
+
+        try device.remount("rw")
+        #expect(try await objects.list(prefix: "") == before)
+        let keySet = try await manager.register(request, as: fixture.alice)
+        #expect(keySet.isNew)
+        _ = try await manager.destroy(kept, as: fixture.alice)
+        #expect(try await manager.show(kept, as: fixture.alice).state == .destroyed)
+    }
+
+    @Test(
+        "a metadata file on a read-only device is refused by name when it is opened",
+        .enabled(if: TemporaryDevice.canMount, needsMount))
+    func readOnlyMetadata() async throws {
+        let device = try #require(try TemporaryDevice())
+        let path = device.path + "/metadata.sqlite"
+        do { _ = try SQLiteMetadataStore(path: path) }
+        try device.remount("ro")
+        #expect(throws: SQLiteMetadataStoreError.self) { _ = try SQLiteMetadataStore(path: path) }
+        try device.remount("rw")
+        _ = try SQLiteMetadataStore(path: path)
+    }
+}
+
+/// A small device of its own, mounted in a temporary folder.
+final class TemporaryDevice {
+    let path: String
+    private var ballast: String { path + "/ballast" }
+    private static let mebibytes = 8
+
+    /// Whether this process may mount at all; asked by mounting.
+    static let canMount = (try? TemporaryDevice()) ?? nil != nil
+
+    /// nil where mounting is not allowed.
+    init?() throws {
+        path =
+            FileManager.default.temporaryDirectory.appendingPathComponent(
+                "hkms-device-\(UUID().uuidString)"
+            ).path
+        try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+        guard Self.run("mount", "-t", "tmpfs", "-o", "size=\(Self.mebibytes)m", "tmpfs", path) else {
+            try FileManager.default.removeItem(atPath: path)
+            return nil
+        }
+    }
+
+    deinit {
+        _ = Self.run("umount", "-l", path)
+        try? FileManager.default.removeItem(atPath: path)
+    }
+
+    /// Takes all the space but so many KiB.
+    func fill(butKiB room: Int) throws {
+        let free = try #require(
+            FileManager.default.attributesOfFileSystem(forPath: path)[.systemFreeSize] as? NSNumber)
+        try Data(count: max(0, free.intValue - room * 1024)).write(to: URL(fileURLWithPath: ballast))
+    }
+
+    func empty() throws { try FileManager.default.removeItem(atPath: ballast) }
+
+    /// - Parameter mode: `ro` or `rw`.
+    func remount(_ mode: String) throws {
+        try #require(
+            Self.run("mount", "-o", "remount,\(mode)", path), "the device cannot be remounted \(mode)")
+    }
+
+    private static func run(_ arguments: String...) -> Bool {
+        let process = Process()
+        process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
+        process.arguments = arguments
+        process.standardError = FileHandle.nullDevice
+        guard (try? process.run()) != nil else { return false }
+        process.waitUntilExit()
+        return process.terminationStatus == 0
+    }
+}

@@ -1,0 +1,224 @@
+import Attestation
+import Foundation
+import HKMSClient
+import HomomorphicEncryption
+import KeyManagement
+import SecretMemory
+import ServiceKit
+import Testing
+import TrustedKMSOpenBao
+import TrustedKMSSoftware
+
+/// What is left of secrets in memory after an operation: nothing. Another process's memory is read, which root alone
+/// may, because the server forbids it to all others.
+@Suite(.serialized, .enabled(if: geteuid() == 0, "reads the memory of a process that forbids it: needs root"))
+struct MemoryScanTests {
+    private static let parameters = ParameterPreset.named("ckks-12")!.parameters
+
+    @Test(
+        "the scan sees a secret in every form that it looks for",
+        arguments: ["raw", "half", "base64", "base64+1", "base64+2", "hex", "ipad", "opad", "row"])
+    func control(form: String) throws {
+        let subject = try ScanSubject("software")
+        #expect(try subject.ask("plant \(form)") == "held")
+        let secret = try #require(try subject.told().last)
+        let scanner = try MemoryScanner([("secret", secret)], seed: secret, parameters: Self.parameters)
+        let held = try scanner.scan(subject.identifier)
+        let name =
+            form == "row"
+            ? "secret key, transformed"
+            : "secret, "
+                + (["ipad": "HMAC inner pad", "opad": "HMAC outer pad", "half": "raw"][form]
+                    ?? String(form.prefix { $0 != "+" }))
+        #expect(held.counts[name] != nil, "\(held.counts)")
+        #expect(held.scannedBytes > 1 << 20)
+        #expect(try subject.ask("go") == "ok")
+    }
+
+    @Test(
+        "registering and decrypting leave nothing, nor do their failures",
+        arguments: Installation.KMS.allCases, [ProtectionMode.direct, .envelope])
+    func flows(kms: Installation.KMS, mode: ProtectionMode) async throws {
+        let subject: ScanSubject
+        let token: (token: String, policy: String)?
+        switch kms {
+        case .software:
+            subject = try ScanSubject("software")
+            token = nil
+        case .openbao:
+            let new = try Self.newToken()
+            token = new
+            subject = try ScanSubject(
+                "openbao", address: try Self.variable("HKMS_TEST_OPENBAO_TLS_ADDRESS"), token: new.token)
+        }
+        let registered = try subject.ask("register \(mode.rawValue) r1")
+        try #require(registered.hasPrefix("ok "), "\(registered)")
+        let keySet = String(registered.dropFirst(3))
+        let told = try #require(try subject.told().last)
+        let folder = subject.folder.appendingPathComponent("objects/keysets/\(keySet)")
+        let seed =
+            mode == .direct
+            ? told
+            : try StoredSeed.unsealed(
+                folder, dataKey: told,
+                context: SealingContext(
+                    installation: "scan", tenant: "default",
+                    owner: KeySetOwner(kind: .user, issuer: "static", subject: "alice"), keySet: keySet,
+                    parameters: Self.parameters, suite: 1, origin: .derived, object: .seed, mode: mode))
+        let scanner = try MemoryScanner(
+            [("seed", seed)] + (mode == .envelope ? [("data key", told)] : []), seed: seed,
+            parameters: Self.parameters)
+        func expectNothing(_ after: String, sourceLocation: SourceLocation = #_sourceLocation) throws {
+            let findings = try scanner.scan(subject.identifier)
+            #expect(
+                findings.isEmpty, "after \(after): \(findings.counts) \(findings.places)",
+                sourceLocation: sourceLocation)
+        }
+        try expectNothing("registering")
+
+        // While it is held the scan finds it: before the secret key is made, and with it.
+        #expect(try subject.ask("decrypt \(keySet) 1 hold 2") == "held")
+        #expect(try scanner.scan(subject.identifier).counts["seed, raw"] != nil)
+        #expect(try subject.ask("go") == "ok")
+        #expect(try subject.ask("decrypt \(keySet) 1 hold 3") == "held")
+        #expect(try scanner.scan(subject.identifier).counts["secret key, packed"] != nil)
+        #expect(try subject.ask("go") == "ok")
+        try expectNothing("one decryption")
+
+        #expect(try subject.ask("decrypt \(keySet) 100") == "ok")
+        try expectNothing("a hundred decryptions at once")
+
+        for step in 2...3 {
+            #expect(try subject.ask("decrypt \(keySet) 1 cancel \(step)") == "held")
+            #expect(try subject.ask("go").hasPrefix("error"))
+            try expectNothing("a cancelled decryption")
+        }
+        let file = folder.appendingPathComponent("sealed-seed")
+        let original = try Data(contentsOf: file)
+        var tampered = original
+        tampered[40] ^= 1
+        try tampered.write(to: file)
+        #expect(try subject.ask("decrypt \(keySet) 1").hasPrefix("error"))
+        try original.write(to: file)
+        try expectNothing("a tampered sealed seed")
+
+        if let token {
+            // From here on the KMS answers 403: the seed was on its way there.
+            try Self.allow(token.policy, "transit/random/*")
+            let before = try subject.told().count
+            #expect(try subject.ask("register direct r2").hasPrefix("error"))
+            #expect(try subject.ask("decrypt \(keySet) 1").hasPrefix("error"))
+            let refused = try subject.told().dropFirst(before)
+            #expect(refused.count == 1)
+            let findings = try MemoryScanner(
+                refused.map { ("seed", $0) }, seed: refused.first, parameters: Self.parameters
+            ).scan(subject.identifier)
+            #expect(findings.isEmpty, "after a 403: \(findings.places)")
+            try expectNothing("a 403")
+        }
+    }
+
+    @Test("a KMS that stops answering leaves nothing of the seed that was sent to it")
+    func timeout() throws {
+        let address = try Self.variable("HKMS_TEST_OPENBAO_TLS_ADDRESS")
+        let relay = try TCPRelay(to: try #require(address.split(separator: ":").last.flatMap { Int($0) }))
+        let subject = try ScanSubject(
+            "openbao", address: "https://localhost:\(relay.port)", token: try Self.newToken().token, timeoutSeconds: 1)
+        #expect(try subject.ask("register direct r1").hasPrefix("ok"))
+        relay.pause()
+        for request in ["r2", "r3"] {
+            let before = try subject.told().count
+            #expect(try subject.ask("register direct \(request)").hasPrefix("error"))
+            let sent = try subject.told().dropFirst(before)
+            let findings = try MemoryScanner(
+                sent.map { ("seed", $0) }, seed: sent.first, parameters: Self.parameters
+            ).scan(subject.identifier)
+            #expect(findings.isEmpty, "\(findings.counts) \(findings.places)")
+        }
+        relay.resume()
+        #expect(try subject.ask("register direct r2").hasPrefix("ok"))
+    }
+
+    @Test("nothing is left in the gateway itself", arguments: Installation.KMS.allCases)
+    func gateway(kms: Installation.KMS) async throws {
+        let key = "scan-\(UUID().uuidString)"
+        try await Installation.use(kms, key: key) { installation in
+            let alice = installation.alice
+            for mode in [ProtectionMode.direct, .envelope] {
+                let keySet = try await alice.register(
+                    RegisterRequest(requestId: mode.rawValue, mode: mode.rawValue, preset: "ckks-12")
+                ).body.id
+                let ciphertexts = try await alice.encrypt(vectors: [.init(real: [1, 2])], keySet: keySet).body
+                try await withThrowingTaskGroup(of: Void.self) { group in
+                    for _ in 0..<100 {
+                        group.addTask { _ = try await alice.decrypt(ciphertexts, keySet: keySet, count: 2) }
+                    }
+                    try await group.waitForAll()
+                }
+                let secrets = try await StoredSeed(
+                    installation.folder.appendingPathComponent("objects/keysets/\(keySet)"), mode: mode,
+                    installation: "hkms", owner: "developer", parameters: Self.parameters,
+                    kms: try Self.kms(kms, of: installation), key: key)
+                let findings = try MemoryScanner(
+                    [("seed", secrets.seed)] + (secrets.dataKey.map { [("data key", $0)] } ?? []), seed: secrets.seed,
+                    parameters: Self.parameters
+                ).scan(installation.gatewayIdentifier)
+                #expect(findings.isEmpty, "\(mode): \(findings.counts) \(findings.places)")
+                #expect(findings.scannedBytes > 1 << 20)
+            }
+            let status = try String(contentsOfFile: "/proc/\(installation.gatewayIdentifier)/status", encoding: .utf8)
+            #expect(status.contains("VmSwap:\t       0 kB"))
+            let limits = try String(contentsOfFile: "/proc/\(installation.gatewayIdentifier)/limits", encoding: .utf8)
+            let core = try #require(limits.split(separator: "\n").first { $0.hasPrefix("Max core file size") })
+            #expect(core.split(separator: " ").dropFirst(4).prefix(2) == ["0", "0"])
+        }
+    }
+
+    // MARK: The KMS
+
+    private static func kms(_ kms: Installation.KMS, of installation: Installation) throws -> any TrustedKMS {
+        switch kms {
+        case .software:
+            return try SoftwareKMS(
+                opening: installation.folder.appendingPathComponent("keystore.json").path,
+                passphrase: SecretFile.read(installation.folder.appendingPathComponent("keystore.passphrase").path))
+        case .openbao:
+            let token = try secret(Array(variable("HKMS_TEST_OPENBAO_TOKEN").utf8))
+            return try OpenBaoKMS(
+                OpenBaoConfiguration(
+                    address: variable("HKMS_TEST_OPENBAO_ADDRESS"), authentication: .token(OpenBaoToken(copying: token))
+                ))
+        }
+    }
+
+    private static func variable(_ name: String) throws -> String {
+        try #require(ProcessInfo.processInfo.environment[name], "\(name) is not set: run scripts/test")
+    }
+
+    @discardableResult
+    private static func administer(_ method: String, _ path: String, _ body: String) throws -> String {
+        try Programs.run(
+            "/usr/bin/curl",
+            [
+                "-sf", "--noproxy", "*", "-H", "X-Vault-Token: \(variable("HKMS_TEST_OPENBAO_TOKEN"))", "-X", method,
+                "-d", body, "\(variable("HKMS_TEST_OPENBAO_ADDRESS"))/v1/\(path)",
+            ]
+        ).out
+    }
+
+    private static func allow(_ policy: String, _ path: String) throws {
+        let rules = ["policy": "path \"\(path)\" { capabilities = [\"create\", \"read\", \"update\"] }"]
+        let body = String(decoding: try JSONSerialization.data(withJSONObject: rules), as: UTF8.self)
+        try administer("PUT", "sys/policies/acl/\(policy)", body)
+    }
+
+    /// A token with a policy of its own, and the key that the subject uses.
+    private static func newToken() throws -> (token: String, policy: String) {
+        let policy = "scan-\(UUID().uuidString.lowercased())"
+        try allow(policy, "transit/*")
+        try administer("POST", "transit/keys/seeds", "{\"type\":\"aes256-gcm96\",\"derived\":true}")
+        let answer = try administer("POST", "auth/token/create", "{\"policies\":[\"\(policy)\"],\"no_parent\":true}")
+        let object = try JSONSerialization.jsonObject(with: Data(answer.utf8)) as? [String: Any]
+        return (try #require((object?["auth"] as? [String: Any])?["client_token"] as? String), policy)
+    }
+}
