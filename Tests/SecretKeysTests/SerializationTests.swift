@@ -361,21 +361,37 @@ extension [UInt8] {
     }
 
     @Test("a header that promises much gets no memory for it", arguments: SerializedObjects.Kind.allCases)
-    func promises(kind: SerializedObjects.Kind) {
+    func promises(kind: SerializedObjects.Kind) throws {
         let bare = Array(small[kind][..<HeaderField.end]) + [UInt8](repeating: 0, count: 32)
-        // 20 000 of them: were memory taken for what they promise, this would not end.
-        for round in 0..<20_000 {
-            var bytes = bare
-            switch round % 4 {
-            case 0: bytes = bytes.replacing(HeaderField.level, UInt16.max)
-            case 1: bytes = bytes.replacing(HeaderField.parts, UInt16.max)
-            case 2: bytes = bytes.replacing(HeaderField.level, UInt16(2))
-            default: break
+        // The smallest promise, 65535 primes or digits, is of 400 MiB and more: whoever only asked for so much, and
+        // never touched it, would be seen in the address space.
+        let grown = try AddressSpace.growth {
+            for round in 0..<2_000 {
+                var bytes = bare
+                switch round % 4 {
+                case 0: bytes = bytes.replacing(HeaderField.level, UInt16.max)
+                case 1: bytes = bytes.replacing(HeaderField.parts, UInt16.max)
+                case 2: bytes = bytes.replacing(HeaderField.level, UInt16(2))
+                default: break
+                }
+                bytes = round % 8 < 4 ? bytes.relengthened : bytes.replacing(HeaderField.total, UInt64.max).resealed
+                #expect(throws: HEError.self) { _ = try small.reserialized(bytes, as: kind) }
             }
-            bytes = round % 8 < 4 ? bytes.relengthened : bytes.replacing(HeaderField.total, UInt64.max).resealed
-            #expect(throws: HEError.self) { _ = try small.reserialized(bytes, as: kind) }
         }
+        #expect(grown < 64 << 20, "\(grown) bytes")
     }
+
+    #if os(Linux)
+        @Test("an allocation that nobody touches shows in the address space")
+        func addressSpace() throws {
+            let grown = try AddressSpace.growth {
+                // 436 MiB: 65535 residue rows of N = 2^11 and 26 bits.
+                let taken = try #require(malloc(65_535 * 2048 * 26 / 8))
+                free(taken)
+            }
+            #expect(grown > 400 << 20)
+        }
+    #endif
 
     // MARK: Residues
 
