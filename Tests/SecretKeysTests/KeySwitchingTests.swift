@@ -2,22 +2,26 @@ import HomomorphicEncryption
 import RLWE
 import Testing
 
-/// Primes a digit and special primes, with six ciphertext primes that just fit.
+/// Primes a digit and special primes, with ciphertext primes that just fit.
 struct DigitLayout: Sendable, CustomTestStringConvertible {
     let alpha: Int
     let specials: Int
+    /// Ciphertext primes, and so levels.
+    var levels = 6
 
-    static let all = [1, 2, 3].flatMap { alpha in
-        [1, 2].map { DigitLayout(alpha: alpha, specials: $0) }
-    }
+    /// The last two are those of ckks-15 and ckks-16; ten primes make their last digit shorter than the others.
+    static let all =
+        [1, 2, 3].flatMap { alpha in
+            [1, 2].map { DigitLayout(alpha: alpha, specials: $0) }
+        } + [DigitLayout(alpha: 3, specials: 3, levels: 10), DigitLayout(alpha: 8, specials: 7, levels: 10)]
 
     var testDescription: String { "alpha \(alpha), \(specials) special" }
 
-    func parameters(primes count: Int = 6) throws -> EncryptionParameters {
+    func parameters(primes count: Int? = nil) throws -> EncryptionParameters {
         let degree = 2048
         let p = Primes.nttPrimes(bits: 59, degree: degree, count: specials)
         // As long as the special primes allow a digit to be, so that its noise counts.
-        let q = Primes.nttPrimes(bits: min(58, 59 * specials / alpha), degree: degree, count: count)
+        let q = Primes.nttPrimes(bits: min(58, 59 * specials / alpha), degree: degree, count: count ?? levels)
         return try EncryptionParameters(
             scheme: .ckks, logN: 11, q: q, p: p, alpha: alpha, security: .insecureForTestsOnly)
     }
@@ -45,7 +49,7 @@ struct DigitLayout: Sendable, CustomTestStringConvertible {
     func own(layout: DigitLayout) throws {
         let bench = try NoiseBench(layout.parameters(), scaleBits: 0)
         let conjugation = 2 * bench.degree - 1
-        for keyLevel in 1...6 {
+        for keyLevel in 1...layout.levels {
             let relinearization = try bench.key(.relinearization, level: keyLevel)
             let galois = try [bench.element(1), conjugation].map {
                 try bench.key(.galois, element: $0, level: keyLevel)
@@ -74,7 +78,7 @@ struct DigitLayout: Sendable, CustomTestStringConvertible {
         let parameters = try layout.parameters()
         let old = try NoiseBench(parameters, scaleBits: 0)
         let new = try NoiseBench(parameters, scaleBits: 0, seed: 9)
-        for keyLevel in 1...6 {
+        for keyLevel in 1...layout.levels {
             let key = try new.switchingKey(from: old, level: keyLevel)
             for level in 1...keyLevel {
                 let ciphertext = try zero(old, level: level)
@@ -90,7 +94,7 @@ struct DigitLayout: Sendable, CustomTestStringConvertible {
         let keys = EvaluationKeySet([try bench.key(.galois, element: bench.element(1))])
         let automorphism = GaloisAutomorphism.shared(element: bench.element(1), degree: bench.degree)
         let secretNorm = bench.secretCoefficients.reduce(0.0) { $0 + Double($1.magnitude) }
-        for level in 1...6 {
+        for level in 1...layout.levels {
             let basis = bench.context.ciphertextBasis(level: level)
             let bound = NoiseModel.worstKeySwitching(bench.parameters, level: level, secretNorm: secretNorm)
             let patterns: [(String, (Int, UInt64) -> UInt64)] = [
