@@ -108,6 +108,17 @@ import Testing
         #expect(cases.count >= 8 && checked >= 15)
     }
 
+    @Test("a second implementation of the derivation, in Python, gives the published known answers")
+    func reference() throws {
+        let python = try #require(
+            ProcessInfo.processInfo.environment["HKMS_TEST_REFERENCE_PYTHON"],
+            "HKMS_TEST_REFERENCE_PYTHON is not set: run scripts/test")
+        let program = Programs.repository.appendingPathComponent("Tests/Reference/make_vectors.py").path
+        let output = try Programs.run(python, [program, "--check"], seconds: 900)
+        #expect(output.status == 0, "\(output.error)")
+        #expect(output.out.contains("0 of 3 files differ"), "\(output.out)")
+    }
+
     @Test("the command line does the whole job")
     func commandLine() async throws {
         try await Installation.use { installation in
