@@ -51,10 +51,13 @@ public struct UnitConfiguration: Sendable {
     public let installation: String?
     public let tenant: String?
     public let limits: Limits
+    /// Whether the signing key may be protected less than in production.
+    public let development: Bool
 
     public init(
         name: String, signingKey: SigningKey, listen: ListenAddress, models: [CompiledModel], gateways: [Gateway],
-        manifestKeys: [VerificationKey], installation: String? = nil, tenant: String? = nil, limits: Limits = Limits()
+        manifestKeys: [VerificationKey], installation: String? = nil, tenant: String? = nil, limits: Limits = Limits(),
+        development: Bool = false
     ) {
         self.name = name
         self.signingKey = signingKey
@@ -65,6 +68,7 @@ public struct UnitConfiguration: Sendable {
         self.installation = installation
         self.tenant = tenant
         self.limits = limits
+        self.development = development
     }
 
     /// Reads a configuration file, the signing key and the models.
@@ -89,7 +93,7 @@ public struct UnitConfiguration: Sendable {
         installation = document.root.optionalString("installation")
         tenant = document.root.optionalString("tenant")
         limits = reader.limits()
-        let development = document.root.bool("development", default: false)
+        development = document.root.bool("development", default: false)
         let memory = document.root.optionalSection("memory")
         let policy = memory?.optionalEnumeration("lock", of: MemoryLockPolicy.self)
         if policy == .preferred, !development {

@@ -21,10 +21,16 @@ struct ServeCommand: AsyncParsableCommand {
     var config: String
 
     func run() async throws {
-        SecretMemory.forbidCoreDumps()
+        // Before the signing key is read.
+        let isForbidden = SecretMemory.forbidCoreDumps()
         LoggingSystem.bootstrap(StreamLogHandler.standardError)
         let logger = Logger(label: "hkms-evaluator")
         let configuration = try UnitConfiguration.load(config)
+        guard isForbidden || configuration.development else {
+            throw Terminal.failure(
+                "the system does not let this process forbid core dumps of itself, which could hold its signing key; "
+                    + "for a trial, set development: true")
+        }
         let unit = try EvaluationUnit(configuration: configuration, logger: logger)
         let application = unit.application { port in
             Terminal.error("hkms-evaluator listening on \(configuration.listen.url(boundPort: port))")

@@ -38,11 +38,11 @@ import Testing
 
         // Enough for one thread, and in development none at all: the gateway gets ready, and dumps no core.
         try Data((yaml + "limits: {threads: 1}\n").utf8).write(to: URL(fileURLWithPath: configuration))
-        try becomesReady(limit: 4 << 20, configuration)
+        try becomesReady(limit: 4 << 20, configuration, in: folder)
         let development = yaml.replacingOccurrences(of: "development: false", with: "development: true")
             .replacingOccurrences(of: "lock: required", with: "lock: preferred")
         try Data(development.utf8).write(to: URL(fileURLWithPath: configuration))
-        try becomesReady(limit: 0, configuration)
+        try becomesReady(limit: 0, configuration, in: folder)
         // One of both does not do.
         try Data(yaml.replacingOccurrences(of: "lock: required", with: "lock: preferred").utf8).write(
             to: URL(fileURLWithPath: configuration))
@@ -64,16 +64,44 @@ import Testing
             : ("/usr/bin/env", limit)
     }
 
-    private func becomesReady(limit: Int, _ configuration: String) throws {
-        let port = configuration + ".port"
-        try? FileManager.default.removeItem(atPath: port)
+    /// As a server runs: without root's rights, and with core dumps allowed from outside as far as they can be.
+    private static func asServer(_ bytes: Int) -> (command: String, prefix: [String]) {
+        let limit = ["prlimit", "--memlock=\(bytes):\(bytes)"]
+        guard geteuid() == 0 else { return ("/usr/bin/env", limit) }
+        // The one right that is kept lets it read programs and libraries below folders of root's own.
+        let right = ["--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]
+        return (
+            "/usr/bin/env",
+            limit + ["--core=unlimited:unlimited", "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+                + right
+        )
+    }
+
+    private func launch(limit: Int, _ program: String, _ arguments: [String]) throws -> Process {
         let process = Process()
-        let (command, prefix) = Self.limit(limit)
+        let (command, prefix) = Self.asServer(limit)
         process.executableURL = URL(fileURLWithPath: command)
-        process.arguments = prefix + [try Programs.path("hkms"), "serve", "--config", configuration, "--port-file", port]
+        process.arguments = prefix + [program] + arguments
         process.standardInput = FileHandle.nullDevice
         process.standardError = FileHandle.nullDevice
         try process.run()
+        return process
+    }
+
+    private func owner(ofMemoryOf process: Process) throws -> Int? {
+        let path = "/proc/\(process.processIdentifier)/mem"
+        return try FileManager.default.attributesOfItem(atPath: path)[.ownerAccountID] as? Int
+    }
+
+    private func becomesReady(limit: Int, _ configuration: String, in folder: URL) throws {
+        let port = configuration + ".port"
+        try? FileManager.default.removeItem(atPath: port)
+        if geteuid() == 0 {
+            let given = try Programs.run("/usr/bin/env", ["chown", "-R", "65534:65534", folder.path])
+            try #require(given.status == 0, "\(given.error)")
+        }
+        let process = try launch(
+            limit: limit, try Programs.path("hkms"), ["serve", "--config", configuration, "--port-file", port])
         defer {
             process.terminate()
             process.waitUntilExit()
@@ -85,7 +113,16 @@ import Testing
         let core = text.split(separator: "\n").first { $0.hasPrefix("Max core file size") }
         #expect(core?.split(separator: " ").dropFirst(4).prefix(2).allSatisfy { $0 == "0" } == true, "\(core ?? "")")
         // What may not be dumped belongs to root in /proc, and so do its memory and environment.
-        let owner = try FileManager.default.attributesOfItem(atPath: "/proc/\(process.processIdentifier)/mem")
-        #expect(owner[.ownerAccountID] as? Int == 0)
+        #expect(try owner(ofMemoryOf: process) == 0)
+        // Another program, started in the same way, belongs to its user.
+        let other = try launch(limit: limit, "sleep", ["60"])
+        defer {
+            other.terminate()
+            other.waitUntilExit()
+        }
+        let user = geteuid() == 0 ? 65534 : Int(geteuid())
+        // Until it has taken the place of what starts it.
+        for _ in 0..<100 where try owner(ofMemoryOf: other) != user { usleep(20_000) }
+        #expect(try owner(ofMemoryOf: other) == user)
     }
 }
