@@ -146,6 +146,9 @@ let package = Package(
 
         // Tests, one target a module or port; scripts/test starts the real servers that they need
         .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: swiftSettings),
+        .target(
+            name: "KeyManagementTestSupport", dependencies: ["KeyManagement", "SecretMemory"],
+            path: "Tests/KeyManagementTestSupport", swiftSettings: swiftSettings),
         // Programs that tests watch from outside
         .target(name: "CMemcheck", path: "Tests/CMemcheck"),
         .executableTarget(
@@ -155,8 +158,9 @@ let package = Package(
         .executableTarget(
             name: "memory-scan-subject",
             dependencies: [
-                "Attestation", "CWipingFree", "HomomorphicEncryption", "KeyManagement", "RLWE", "SecretKeys",
-                "SecretMemory", "StorageFiles", "StorageSQLite", "TrustedKMSOpenBao", "TrustedKMSSoftware", .logging,
+                "Attestation", "CWipingFree", "HomomorphicEncryption", "KeyManagement", "KeyManagementTestSupport",
+                "RLWE", "SecretKeys", "SecretMemory", "StorageFiles", "StorageSQLite", "TrustedKMSOpenBao",
+                "TrustedKMSSoftware", .logging,
             ],
             path: "Tests/MemoryScanSubject", swiftSettings: swiftSettings),
         .testTarget(
@@ -189,8 +193,8 @@ let package = Package(
         .testTarget(
             name: "KeyManagementTests",
             dependencies: [
-                "Attestation", "HomomorphicEncryption", "KeyManagement", "RLWE", "SecretMemory", "StorageFiles",
-                "StorageSQLite", "TrustedKMSSoftware", .complexModule, .logging,
+                "Attestation", "HomomorphicEncryption", "KeyManagement", "KeyManagementTestSupport", "RLWE",
+                "SecretMemory", "StorageFiles", "StorageSQLite", "TrustedKMSSoftware", .complexModule, .logging,
             ],
             swiftSettings: swiftSettings),
         .testTarget(
