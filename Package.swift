@@ -194,7 +194,8 @@ let package = Package(
             name: "KeyManagementTests",
             dependencies: [
                 "Attestation", "HomomorphicEncryption", "KeyManagement", "KeyManagementTestSupport", "RLWE",
-                "SecretMemory", "StorageFiles", "StorageSQLite", "TrustedKMSSoftware", .complexModule, .logging,
+                "SecretMemory", "StorageFiles", "StorageSQLite", "TestSupport", "TrustedKMSSoftware", .complexModule,
+                .logging,
             ],
             swiftSettings: swiftSettings),
         .testTarget(
