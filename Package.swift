@@ -145,7 +145,9 @@ let package = Package(
             swiftSettings: swiftSettings),
 
         // Tests, one target a module or port; scripts/test starts the real servers that they need
-        .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: swiftSettings),
+        .target(
+            name: "TestSupport", dependencies: ["SecretMemory"], path: "Tests/TestSupport",
+            swiftSettings: swiftSettings),
         .target(
             name: "KeyManagementTestSupport", dependencies: ["KeyManagement", "SecretMemory"],
             path: "Tests/KeyManagementTestSupport", swiftSettings: swiftSettings),
@@ -159,8 +161,8 @@ let package = Package(
             name: "memory-scan-subject",
             dependencies: [
                 "Attestation", "CWipingFree", "HomomorphicEncryption", "KeyManagement", "KeyManagementTestSupport",
-                "RLWE", "SecretKeys", "SecretMemory", "StorageFiles", "StorageSQLite", "TrustedKMSOpenBao",
-                "TrustedKMSSoftware", .logging,
+                "RLWE", "SecretKeys", "SecretMemory", "StorageFiles", "StorageSQLite", "TestSupport",
+                "TrustedKMSOpenBao", "TrustedKMSSoftware", .logging,
             ],
             path: "Tests/MemoryScanSubject", swiftSettings: swiftSettings),
         .testTarget(
@@ -201,8 +203,8 @@ let package = Package(
         .testTarget(
             name: "TrustedKMSTests",
             dependencies: [
-                "KeyManagement", "SecretMemory", "TrustedKMSOpenBao", "TrustedKMSSoftware", .asyncHTTPClient,
-                .nioCore, .nioHTTP1, .nioPosix,
+                "KeyManagement", "SecretMemory", "TestSupport", "TrustedKMSOpenBao", "TrustedKMSSoftware",
+                .asyncHTTPClient, .nioCore, .nioHTTP1, .nioPosix,
             ],
             swiftSettings: swiftSettings),
         .testTarget(
@@ -231,8 +233,8 @@ let package = Package(
             name: "EvaluationUnitTests",
             dependencies: [
                 "Attestation", "EncryptedInference", "EvaluationUnit", "HomomorphicEncryption", "SecretKeys",
-                "SecretMemory", "ServerKit", "ServiceKit", .httpTypes, .hummingbird, .hummingbirdTesting, .logging,
-                .nioCore, .serviceLifecycle,
+                "SecretMemory", "ServerKit", "ServiceKit", "TestSupport", .httpTypes, .hummingbird,
+                .hummingbirdTesting, .logging, .nioCore, .serviceLifecycle,
             ],
             swiftSettings: swiftSettings),
         .testTarget(

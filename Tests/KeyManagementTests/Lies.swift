@@ -3,6 +3,7 @@ import KeyManagement
 import KeyManagementTestSupport
 import SecretMemory
 import Synchronization
+import TestSupport
 
 /// An object store that answers what a test wants instead of what was stored.
 final class LyingObjects: ObjectStore {
@@ -113,11 +114,7 @@ final class LyingKMS: ForwardingKMS {
     func lieInSealing(_ lies: SealingLies) { state.withLock { $0.sealing = lies } }
 
     private static func secret(_ bytes: [UInt8]) throws(KMSError) -> SecretBytes {
-        do {
-            var secret = try SecretBytes(count: bytes.count)
-            secret.withUnsafeMutableBytes { $0.copyBytes(from: bytes) }
-            return secret
-        } catch { throw .memory(error) }
+        do { return try SecretBytes(copying: bytes) } catch { throw .memory(error) }
     }
 
     func open(

@@ -11,6 +11,7 @@ import SecretMemory
 import StorageFiles
 import StorageSQLite
 import Synchronization
+import TestSupport
 import TrustedKMSOpenBao
 import TrustedKMSSoftware
 
@@ -50,10 +51,9 @@ import TrustedKMSSoftware
         guard let key = KMSKeyName("seeds") else { exit(64) }
         let kms: any TrustedKMS
         if name == "software" {
-            var passphrase = try SecretBytes(count: 16)
-            passphrase.withUnsafeMutableBytes { $0.copyBytes(from: Array("0123456789abcdef".utf8)) }
             kms = try SoftwareKMS.create(
-                at: folder + "/keystore.json", passphrase: passphrase, developmentOnly: true, scryptCost: .minimum)
+                at: folder + "/keystore.json", passphrase: SecretBytes(copying: "0123456789abcdef".utf8),
+                developmentOnly: true, scryptCost: .minimum)
             try await kms.createKey(key)
         } else {
             let environment = ProcessInfo.processInfo.environment

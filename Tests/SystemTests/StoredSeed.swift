@@ -5,6 +5,7 @@ import HomomorphicEncryption
 import KeyManagement
 import SecretKeys
 import SecretMemory
+import TestSupport
 import TrustedKMSOpenBao
 import TrustedKMSSoftware
 
@@ -55,12 +56,6 @@ struct StoredSeed {
     }
 }
 
-func secret(_ bytes: [UInt8]) throws -> SecretBytes {
-    var secret = try SecretBytes(count: bytes.count)
-    secret.withUnsafeMutableBytes { $0.copyBytes(from: bytes) }
-    return secret
-}
-
 extension MemoryScanner {
     /// The seed, the data key, and the secret key in every form in which it is stored while it is used.
     init(_ keys: [(name: String, bytes: [UInt8])], seed: [UInt8]?, parameters: EncryptionParameters) throws {
@@ -72,7 +67,7 @@ extension MemoryScanner {
             secrets.addWindows("\(key.name), HMAC outer pad", key.bytes.map { $0 ^ 0x5C })
         }
         guard let seed else { return }
-        guard let seed = Seed(try secret(seed)) else { return }
+        guard let seed = Seed(try SecretBytes(copying: seed)) else { return }
         let context = try EncryptionContext.shared(parameters)
         let key = try seed.secretKey(context)
         secrets.addWindows("secret key, packed", key.packed.withUnsafeBytes { Array($0) })
