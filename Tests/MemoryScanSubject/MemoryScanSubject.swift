@@ -21,10 +21,11 @@ import TrustedKMSSoftware
 ///
 ///     register MODE ID [hold N]        ok KEYSET
 ///     encrypt KEYSET                   ok
-///     decrypt KEYSET TIMES [hold N | cancel N]
+///     decrypt KEYSET TIMES [hold N | cancel N | wrong]
 ///
 /// An error is answered as `error TYPE`. `hold N` stops before the N-th piece of HE arithmetic, answers `held` and
-/// waits for a line; `cancel N` does the same and then cancels the operation.
+/// waits for a line; `cancel N` does the same and then cancels the operation. `wrong` lets the KMS open what was sealed,
+/// and give something else.
 @main struct MemoryScanSubject {
     static func main() async throws {
         guard hkms_wiping_free_is_active() == 1 || CommandLine.arguments.contains("--plain-free") else { exit(3) }
@@ -75,6 +76,7 @@ import TrustedKMSSoftware
         guard words.count >= 2 else { return "error usage" }
         if words[0] == "plant" { return try plant(words[1]) }
         let cancels = words.contains("cancel")
+        TellingKMS.isWrong.store(words.contains("wrong"), ordering: .relaxed)
         gate.arm(cancels || words.contains("hold") ? Int(words[words.count - 1]) ?? 1 : 0)
         let task = Task { try await perform(words) }
         if cancels { gate.onRelease { task.cancel() } }
@@ -126,13 +128,16 @@ import TrustedKMSSoftware
         case "hex": planted = Array(raw.map { String($0 >> 4, radix: 16) + String($0 & 15, radix: 16) }.joined().utf8)
         case "ipad": planted = raw.map { $0 ^ 0x36 }
         case "opad": planted = raw.map { $0 ^ 0x5C }
-        case "row":
+        case "row", "special", "expanded":
             guard let seed = Seed(secret) else { return "error seed" }
             let context = try EncryptionContext.shared(parameters)
             let key = try seed.secretKey(context)
+            let moduli = context.keyBasis(level: 1).moduli
+            let modulus = form == "special" ? moduli[moduli.count - 1] : moduli[0]
             var row = [UInt64](repeating: 0, count: context.degree)
             row.withUnsafeMutableBufferPointer {
-                key.expand(context.ciphertextBasis(level: 1).moduli[0], into: $0.baseAddress!)
+                key.expand(modulus, into: $0.baseAddress!)
+                if form == "expanded" { modulus.inverseTransform($0.baseAddress!) }
             }
             planted = row.withUnsafeBytes { Array($0) }
         default: return "error usage"
@@ -183,6 +188,9 @@ private final class Gate: ComputeExecutor {
 
 /// Tells the test what it shall look for.
 private struct TellingKMS: ForwardingKMS {
+    /// Whether `open` gives other bytes than those that were sealed.
+    static let isWrong = Atomic(false)
+
     let inner: any TrustedKMS
 
     static func tell(_ secret: borrowing SecretBytes) {
@@ -201,7 +209,10 @@ private struct TellingKMS: ForwardingKMS {
     ) async throws(KMSError) -> SecretBytes {
         let secret = try await inner.open(sealed, under: key, context: context, as: caller)
         Self.tell(secret)
-        return secret
+        guard Self.isWrong.load(ordering: .relaxed) else { return secret }
+        let other = try await random(count: 32)
+        Self.tell(other)
+        return other
     }
 
     func generateDataKey(

@@ -18,21 +18,23 @@ struct MemoryScanTests {
 
     @Test(
         "the scan sees a secret in every form that it looks for",
-        arguments: ["raw", "half", "base64", "base64+1", "base64+2", "hex", "ipad", "opad", "row"])
+        arguments: [
+            "raw", "half", "base64", "base64+1", "base64+2", "hex", "ipad", "opad", "row", "special", "expanded",
+        ])
     func control(form: String) throws {
         let subject = try ScanSubject("software")
         #expect(try subject.ask("plant \(form)") == "held")
         let secret = try #require(try subject.told().last)
         let scanner = try MemoryScanner([("secret", secret)], seed: secret, parameters: Self.parameters)
         let held = try scanner.scan(subject.identifier)
-        let name =
-            form == "row"
-            ? "secret key, transformed"
-            : "secret, "
-                + (["ipad": "HMAC inner pad", "opad": "HMAC outer pad", "half": "raw"][form]
-                    ?? String(form.prefix { $0 != "+" }))
+        let names = [
+            "row": "secret key, transformed", "special": "secret key, transformed",
+            "expanded": "secret key, expanded", "ipad": "secret, HMAC inner pad", "opad": "secret, HMAC outer pad",
+            "half": "secret, raw",
+        ]
+        let name = names[form] ?? "secret, " + form.prefix { $0 != "+" }
         #expect(held.counts[name] != nil, "\(held.counts)")
-        #expect(held.scannedBytes > 1 << 20)
+        #expect(held.scannedBytes > 1 << 20 && held.unreadBytes == 0, "\(held.unreadBytes) bytes unread")
         #expect(try subject.ask("go") == "ok")
     }
 
@@ -51,6 +53,18 @@ struct MemoryScanTests {
             token = new
             subject = try ScanSubject(
                 "openbao", address: try Self.variable("HKMS_TEST_OPENBAO_TLS_ADDRESS"), token: new.token)
+        }
+        if mode == .direct {
+            // While it registers the scan finds the seed: before the secret key is made, and with it.
+            for (step, name) in [(1, "seed, raw"), (2, "secret key, packed")] {
+                #expect(try subject.ask("register direct held-\(step) hold \(step)") == "held")
+                let seed = try #require(try subject.told().last)
+                let scanner = try MemoryScanner([("seed", seed)], seed: seed, parameters: Self.parameters)
+                #expect(try scanner.scan(subject.identifier).counts[name] != nil)
+                #expect(try subject.ask("go").hasPrefix("ok"))
+                let left = try scanner.scan(subject.identifier)
+                #expect(left.isEmpty, "after registering: \(left.counts) \(left.places)")
+            }
         }
         let registered = try subject.ask("register \(mode.rawValue) r1")
         try #require(registered.hasPrefix("ok "), "\(registered)")
@@ -71,6 +85,7 @@ struct MemoryScanTests {
             parameters: Self.parameters)
         func expectNothing(_ after: String, sourceLocation: SourceLocation = #_sourceLocation) throws {
             let findings = try scanner.scan(subject.identifier)
+            #expect(findings.unreadBytes == 0, sourceLocation: sourceLocation)
             #expect(
                 findings.isEmpty, "after \(after): \(findings.counts) \(findings.places)",
                 sourceLocation: sourceLocation)
@@ -102,6 +117,17 @@ struct MemoryScanTests {
         #expect(try subject.ask("decrypt \(keySet) 1").hasPrefix("error"))
         try original.write(to: file)
         try expectNothing("a tampered sealed seed")
+
+        // A failure after opening: what was opened was there, and so was what the KMS gave in its place.
+        let before = try subject.told().count
+        #expect(try subject.ask("decrypt \(keySet) 1 wrong").hasPrefix("error"))
+        let opened = try subject.told().dropFirst(before)
+        #expect(opened.count == 2 && opened.first == told)
+        try expectNothing("a failure after opening")
+        let given = try MemoryScanner(
+            opened.suffix(1).map { ("given", $0) }, seed: opened.last, parameters: Self.parameters
+        ).scan(subject.identifier)
+        #expect(given.isEmpty, "after a failure after opening: \(given.counts) \(given.places)")
 
         if let token {
             // From here on the KMS answers 403: the seed was on its way there.
@@ -165,7 +191,7 @@ struct MemoryScanTests {
                     parameters: Self.parameters
                 ).scan(installation.gatewayIdentifier)
                 #expect(findings.isEmpty, "\(mode): \(findings.counts) \(findings.places)")
-                #expect(findings.scannedBytes > 1 << 20)
+                #expect(findings.scannedBytes > 1 << 20 && findings.unreadBytes == 0)
             }
             let status = try String(contentsOfFile: "/proc/\(installation.gatewayIdentifier)/status", encoding: .utf8)
             #expect(status.contains("VmSwap:\t       0 kB"))

@@ -11,6 +11,8 @@ struct MemoryScanner {
         /// A few places, for whoever has to find the cause.
         var places: [String] = []
         var scannedBytes = 0
+        /// Of regions that could not be read: what is there was not looked at.
+        var unreadBytes = 0
 
         var isEmpty: Bool { counts.isEmpty }
     }
@@ -37,7 +39,10 @@ struct MemoryScanner {
             while address < bounds[1] {
                 let wanted = min(chunkBytes + longest, Int(bounds[1] - address))
                 let got = pread(memory, buffer, wanted, off_t(address))
-                guard got > 0 else { break }
+                guard got > 0 else {
+                    findings.unreadBytes += Int(bounds[1] - address)
+                    break
+                }
                 let starts = min(got, chunkBytes)
                 secrets.search(UnsafeRawBufferPointer(start: buffer, count: got), starts: starts) { name, offset in
                     findings.counts[name, default: 0] += 1

@@ -71,7 +71,8 @@ extension MemoryScanner {
         let context = try EncryptionContext.shared(parameters)
         let key = try seed.secretKey(context)
         secrets.addWindows("secret key, packed", key.packed.withUnsafeBytes { Array($0) })
-        for modulus in context.ciphertextBasis(level: context.maximumLevel).moduli {
+        // Modulo the special primes too, where s is for as long as an evaluation key is made.
+        for modulus in context.keyBasis(level: context.maximumLevel).moduli {
             var row = [UInt64](repeating: 0, count: context.degree)
             row.withUnsafeMutableBufferPointer { key.expand(modulus, into: $0.baseAddress!) }
             secrets.addWindows("secret key, transformed", row.withUnsafeBytes { Array($0) }, stride: 8)
