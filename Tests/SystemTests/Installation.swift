@@ -60,6 +60,8 @@ final class Installation: @unchecked Sendable {
     let folder: URL
     let gatewayPort: Int
     let unitPort: Int
+    /// The name of the KMS's key that seals seeds.
+    let key: String
     private var gateway: Process?
     private var unit: Process?
     let alice: HKMSClient
@@ -74,6 +76,7 @@ final class Installation: @unchecked Sendable {
         _ kms: KMS, key: String, bodyMiB: Int?, openBaoAddress: String?
     ) async throws {
         folder = FileManager.default.temporaryDirectory.appendingPathComponent("hkms-system-\(UUID().uuidString)")
+        self.key = key
         (gatewayPort, unitPort) = (try Self.freePort(), try Self.freePort())
         var arguments = [
             "init", folder.path, "--dev", "--key", key, "--model", Self.model.path, "--gateway-port", "\(gatewayPort)",
@@ -120,11 +123,13 @@ final class Installation: @unchecked Sendable {
         folder.appendingPathComponent("objects/keysets/\(keySet)/\(name)")
     }
 
-    func start() async throws {
+    /// - Parameter logLevel: of the gateway; nil for the default.
+    func start(logLevel: String? = nil) async throws {
         if unit == nil {
             unit = try launch("hkms-evaluator", "evaluator.yaml", log: "unit.log")
         }
-        gateway = try launch("hkms", "hkms.yaml", log: "gateway.log")
+        gateway = try launch(
+            "hkms", "hkms.yaml", options: logLevel.map { ["--log-level", $0] } ?? [], log: "gateway.log")
         for (port, process, log) in [(unitPort, unit, "unit.log"), (gatewayPort, gateway, "gateway.log")] {
             var ready = false
             for _ in 0..<600 where !ready {
@@ -175,10 +180,12 @@ final class Installation: @unchecked Sendable {
         await installation.stop()
     }
 
-    private func launch(_ program: String, _ configuration: String, log: String) throws -> Process {
+    private func launch(
+        _ program: String, _ configuration: String, options: [String] = [], log: String
+    ) throws -> Process {
         let process = Process()
         process.executableURL = URL(fileURLWithPath: try Programs.path(program))
-        process.arguments = ["serve", "--config", folder.appendingPathComponent(configuration).path]
+        process.arguments = ["serve", "--config", folder.appendingPathComponent(configuration).path] + options
         let file = folder.appendingPathComponent(log)
         if !FileManager.default.fileExists(atPath: file.path) {
             try Data().write(to: file)

@@ -1,7 +1,12 @@
+import Attestation
 import Foundation
 import HKMSClient
+import HomomorphicEncryption
+import KeyManagement
 import ServiceKit
+import TestSupport
 import Testing
+import TrustedKMSSoftware
 
 /// kill -9 at a write, also halfway through it: after a restart nothing that was acknowledged is lost, nothing is half
 /// there, and the same request succeeds.
@@ -66,6 +71,37 @@ struct KillTests {
         }
     }
 
+    /// The seeds and data keys behind every sealed seed on the disk, also of what is only half there.
+    private static func secrets(
+        _ installation: Installation, _ kms: SoftwareKMS, mode: ProtectionMode
+    ) async throws -> [[UInt8]] {
+        let folder = installation.folder.appendingPathComponent("objects/keysets")
+        var secrets: [[UInt8]] = []
+        for keySet in try FileManager.default.contentsOfDirectory(atPath: folder.path) {
+            let names = try objects(keySet, installation)
+            let wanted = mode == .direct ? ["sealed-seed"] : ["sealed-seed", "sealed-data-key"]
+            guard wanted.allSatisfy(names.contains) else { continue }
+            let stored = try await StoredSeed(
+                folder.appendingPathComponent(keySet), mode: mode, installation: "hkms", owner: "developer",
+                parameters: ParameterPreset.named("ckks-12")!.parameters, kms: kms, key: installation.key)
+            secrets += [stored.seed] + (stored.dataKey.map { [$0] } ?? [])
+        }
+        return secrets
+    }
+
+    /// No file of the installation holds one of these in any coding: no object, database, journal or log.
+    private static func expectNoFile(
+        of installation: Installation, holds secrets: [[UInt8]], _ note: Comment
+    ) throws {
+        #expect(!secrets.isEmpty, note)
+        let scan = SecretScan(secrets)
+        let names = FileManager.default.enumerator(atPath: installation.folder.path)?.compactMap { $0 as? String }
+        for name in names ?? [] where !name.hasPrefix("keystore") {
+            guard let bytes = try? Data(contentsOf: installation.folder.appendingPathComponent(name)) else { continue }
+            #expect(!scan.finds(in: Array(bytes)), "\(note.rawValue): a secret in \(name)")
+        }
+    }
+
     @Test("a registration", arguments: ["direct", "envelope"])
     func register(mode: String) async throws {
         try await DoomedGateway.use { gateway in
@@ -77,12 +113,16 @@ struct KillTests {
                 _ = try await installation.alice.register(Self.request("counted", mode))
             }
             #expect(total > 40)
+            let kms = try installation.softwareKMS()
+            var secrets: [[UInt8]] = []
             for (call, manner) in Self.points(total, some: 4) {
                 let note: Comment = "killed \(manner) write \(call) of \(total)"
                 let request = Self.request("\(call) \(manner)", mode)
                 let answer = try await gateway.die(at: call, manner) {
                     try await installation.alice.register(request).body.id
                 }
+                secrets += try await Self.secrets(installation, kms, mode: mode == "direct" ? .direct : .envelope)
+                try Self.expectNoFile(of: installation, holds: secrets, note)
                 // Ten minutes later nobody is at it any more.
                 try await gateway.start(later: 601)
                 try await Self.decrypt(ciphertexts, kept, installation)
@@ -99,6 +139,7 @@ struct KillTests {
                 _ = try await installation.alice.destroy(keySet: again.body.id)
             }
             try await Self.checkObjects(installation, "in the end")
+            try Self.expectNoFile(of: installation, holds: secrets, "in the end")
         }
     }
 
@@ -115,14 +156,17 @@ struct KillTests {
                 _ = try await installation.alice.destroy(keySet: first)
             }
             #expect(total > 15)
+            let kms = try installation.softwareKMS()
             for (call, manner) in Self.points(total, some: 4) {
                 let note: Comment = "killed \(manner) write \(call) of \(total)"
                 let keySet = try await victim("\(call) \(manner)")
                 let ciphertexts = try await installation.alice.encrypt(vectors: Self.vector, keySet: keySet)
                     .body
+                let secrets = try await Self.secrets(installation, kms, mode: .envelope)
                 let answer = try await gateway.die(at: call, manner) {
                     try await installation.alice.destroy(keySet: keySet).body.state
                 }
+                try Self.expectNoFile(of: installation, holds: secrets, note)
                 try await gateway.start()
                 let state = try await installation.alice.keySet(keySet).body.state
                 #expect(state == "destroyed" || (state == "active" && answer == nil), note)

@@ -1,4 +1,5 @@
 import Attestation
+import DataFiles
 import Foundation
 import HKMSClient
 import HomomorphicEncryption
@@ -171,6 +172,8 @@ struct MemoryScanTests {
         let key = "scan-\(UUID().uuidString)"
         try await Installation.use(kms, key: key) { installation in
             let alice = installation.alice
+            var known = SecretScan()
+            var kept: [String] = []
             for mode in [ProtectionMode.direct, .envelope] {
                 let keySet = try await alice.register(
                     RegisterRequest(requestId: mode.rawValue, mode: mode.rawValue, preset: "ckks-12")
@@ -186,6 +189,10 @@ struct MemoryScanTests {
                     installation.folder.appendingPathComponent("objects/keysets/\(keySet)"), mode: mode,
                     installation: "hkms", owner: "developer", parameters: Self.parameters,
                     kms: try Self.kms(kms, of: installation), key: key)
+                kept.append(keySet)
+                for secret in [secrets.seed] + (secrets.dataKey.map { [$0] } ?? []) {
+                    known.add(secret: secret, mode.rawValue)
+                }
                 let findings = try MemoryScanner(
                     [("seed", secrets.seed)] + (secrets.dataKey.map { [("data key", $0)] } ?? []), seed: secrets.seed,
                     parameters: Self.parameters
@@ -198,7 +205,40 @@ struct MemoryScanTests {
             let limits = try String(contentsOfFile: "/proc/\(installation.gatewayIdentifier)/limits", encoding: .utf8)
             let core = try #require(limits.split(separator: "\n").first { $0.hasPrefix("Max core file size") })
             #expect(core.split(separator: " ").dropFirst(4).prefix(2) == ["0", "0"])
+
+            known.add(secret: Array(try Data(contentsOf: URL(fileURLWithPath: installation.tokenFile))), "token")
+            if kms == .openbao { known.add(secret: Array(try Self.variable("HKMS_TEST_OPENBAO_TOKEN").utf8), "token") }
+            try await Self.expectSilentLogs(installation, kept, known)
         }
+    }
+
+    /// Neither program writes a secret to its log, not even at the finest level.
+    private static func expectSilentLogs(
+        _ installation: Installation, _ keySets: [String], _ known: SecretScan
+    ) async throws {
+        installation.killGateway()
+        try await installation.start(logLevel: "trace")
+        let alice = installation.alice
+        for keySet in keySets {
+            let ciphertexts = try await alice.encrypt(vectors: [.init(real: [1, 2])], keySet: keySet).body
+            _ = try await alice.decrypt(ciphertexts, keySet: keySet, count: 2)
+            // Where something fails more is logged.
+            let file = installation.object(keySet, "sealed-seed")
+            let sealed = try Data(contentsOf: file)
+            try Data(sealed.reversed()).write(to: file)
+            await expectProblem("object-tampered") { _ = try await alice.decrypt(ciphertexts, keySet: keySet) }
+            try sealed.write(to: file)
+            _ = try await alice.destroy(keySet: keySet)
+        }
+        let record = try RecordFile(Array(Data(contentsOf: Installation.records))).records[0]
+        _ = try await alice.predict(
+            model: "heart-disease", PredictRequest(keySet: nil, ephemeral: true, records: [record]))
+        for name in ["gateway.log", "unit.log"] {
+            let log = Array(try Data(contentsOf: installation.folder.appendingPathComponent(name)))
+            #expect(!log.isEmpty && !known.finds(in: log), "\(name) holds a secret")
+        }
+        let log = try String(contentsOf: installation.folder.appendingPathComponent("gateway.log"), encoding: .utf8)
+        #expect(log.contains(" debug hkms:") || log.contains(" trace hkms:"))
     }
 
     // MARK: The KMS
@@ -206,9 +246,7 @@ struct MemoryScanTests {
     private static func kms(_ kms: Installation.KMS, of installation: Installation) throws -> any TrustedKMS {
         switch kms {
         case .software:
-            return try SoftwareKMS(
-                opening: installation.folder.appendingPathComponent("keystore.json").path,
-                passphrase: SecretFile.read(installation.folder.appendingPathComponent("keystore.passphrase").path))
+            return try installation.softwareKMS()
         case .openbao:
             let token = try SecretBytes(copying: variable("HKMS_TEST_OPENBAO_TOKEN").utf8)
             return try OpenBaoKMS(

@@ -56,6 +56,15 @@ struct StoredSeed {
     }
 }
 
+extension Installation {
+    /// The software KMS of this installation, as whoever has its passphrase opens it.
+    func softwareKMS() throws -> SoftwareKMS {
+        try SoftwareKMS(
+            opening: folder.appendingPathComponent("keystore.json").path,
+            passphrase: SecretFile.read(folder.appendingPathComponent("keystore.passphrase").path))
+    }
+}
+
 extension MemoryScanner {
     /// The seed, the data key, and the secret key in every form in which it is stored while it is used.
     init(_ keys: [(name: String, bytes: [UInt8])], seed: [UInt8]?, parameters: EncryptionParameters) throws {
