@@ -249,6 +249,47 @@ import Testing
         }
     }
 
+    @Test("a KMS that throttles, and one that gives another secret than it sealed, are named")
+    func lyingKMS() async throws {
+        let address = try #require(ProcessInfo.processInfo.environment["HKMS_TEST_OPENBAO_ADDRESS"])
+        let liar = try LyingUnit(before: try #require(address.split(separator: ":").last.flatMap { Int($0) }))
+        try await Installation.use(.openbao, openBaoAddress: "http://127.0.0.1:\(liar.port)") { installation in
+            let alice = installation.alice
+            for mode in ["direct", "envelope"] {
+                var request = RegisterRequest(requestId: mode, mode: mode, preset: "ckks-12")
+                request.decryptionBudget = 9
+                let keySet = try await alice.register(request).body.id
+                let ciphertexts = try await alice.encrypt(vectors: [.init(real: [1])], keySet: keySet).body
+
+                try liar.tell("throttled", at: "POST /v1/transit/")
+                do {
+                    _ = try await alice.decrypt(ciphertexts, keySet: keySet)
+                    Issue.record("decrypted")
+                } catch HKMSClientError.problem(let problem) {
+                    #expect(problem.name == "kms-throttled" && problem.status == 503)
+                    #expect(problem.retryAfterSeconds == 7)
+                }
+                await expectProblem("kms-throttled", status: 503) {
+                    _ = try await alice.register(
+                        RegisterRequest(requestId: "throttled-\(mode)", mode: mode, preset: "ckks-12"))
+                }
+                try liar.tell("other secret", at: "POST /v1/transit/decrypt/")
+                for _ in 0..<2 {
+                    await expectProblem("decryption-failed", status: 500) {
+                        _ = try await alice.decrypt(ciphertexts, keySet: keySet)
+                    }
+                }
+                try liar.tell(nil)
+                // The one uniform error is counted; what was never opened is not.
+                let counters = try await alice.keySet(keySet).body.counters
+                #expect(counters.failures == 2 && counters.decryptions == 0 && counters.decryptionsLeft == 9)
+                let values = try await alice.decrypt(ciphertexts, keySet: keySet, count: 1).body.vectors
+                #expect(abs(values[0].real[0] - 1) < 1e-3)
+            }
+            #expect(try await alice.keySets().body.keySets.count == 2)
+        }
+    }
+
     @Test("init takes a token that may use the key but not make it")
     func leastPrivilege() async throws {
         let environment = ProcessInfo.processInfo.environment

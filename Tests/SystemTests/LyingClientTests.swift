@@ -119,6 +119,76 @@ import Testing
         }
     }
 
+    @Test("a body that is no bundle has a name, costs nothing, and opens no job")
+    func bundles() async throws {
+        try await Installation.use { installation in
+            let alice = installation.alice
+            var request = RegisterRequest(requestId: "r", mode: "direct", model: "heart-disease")
+            request.decryptionBudget = 9
+            let keySet = try await alice.register(request).body.id
+            let record = try record()
+            let inputs = try await alice.encrypt(
+                records: [RecordBody](repeating: record, count: 65), model: "heart-disease", keySet: keySet
+            ).body
+            let good = OctetBundle.encode(inputs)
+            let file = installation.folder.appendingPathComponent("bundle")
+            /// What the gateway says to these bytes: status, and the problem's name.
+            func post(_ path: String, _ body: [UInt8]) throws -> (status: Int, name: String) {
+                try Data(body).write(to: file)
+                let answer = try installation.curl(
+                    "-X", "POST", "-H", "Content-Type: \(OctetBundle.mediaType)", "--data-binary", "@\(file.path)",
+                    "-w",
+                    "\n%{http_code}", installation.gatewayURL + path)
+                let end = answer.out.lastIndex(of: "\n") ?? answer.out.startIndex
+                let problem = Problem(decoding: Array(answer.out[..<end].utf8), status: 0)
+                return (Int(answer.out[end...].dropFirst()) ?? 0, problem.name)
+            }
+            func replaced(_ offset: Int, _ bytes: [UInt8]) -> [UInt8] {
+                Array(good[..<offset]) + bytes + Array(good[(offset + bytes.count)...])
+            }
+            let malformed: [(String, [UInt8])] =
+                [0, 7, 12, 16, 20, 24, good.count / 2, good.count - 1].map { ("cut at \($0)", Array(good[..<$0])) }
+                + [
+                    ("one byte longer", good + [0]), ("twice", good + good), ("other magic", replaced(0, [0])),
+                    ("version 2", replaced(8, [2])), ("reserved", replaced(10, [1])),
+                    ("a string fewer announced", replaced(12, [1])),
+                ]
+            let large: [(String, [UInt8])] = [
+                ("huge count", replaced(12, [0xFF, 0xFF, 0xFF, 0xFF])),
+                ("huge length", replaced(16, [UInt8](repeating: 0xFF, count: 7) + [0x7F])),
+                ("the hugest length", replaced(16, [UInt8](repeating: 0xFF, count: 8))),
+                // The first bytes of a ciphertext as a length.
+                ("a string more announced", replaced(12, [3])),
+            ]
+            let paths = ["/v1/keysets/\(keySet)/decrypt", "/v1/jobs?keyset=\(keySet)&model=heart-disease"]
+            for path in paths {
+                for (name, status, bodies) in [("bundle-malformed", 400, malformed), ("bundle-too-large", 413, large)] {
+                    for (what, body) in bodies {
+                        let answer = try post(path, body)
+                        #expect(answer.name == name && answer.status == status, "\(what): \(answer)")
+                    }
+                }
+                let none = try post(path, OctetBundle.encode([]))
+                #expect(none.name == "invalid-request" && none.status == 400, "\(none)")
+                let empty = try post(path, OctetBundle.encode([[], []]))
+                #expect(empty.name == "ciphertext-not-vouched" && empty.status == 403, "\(empty)")
+            }
+            var counters = try await alice.keySet(keySet).body.counters
+            #expect(counters.decryptionsLeft == 9 && counters.decryptions == 0 && counters.failures == 0)
+            #expect(try await alice.jobs().body.jobs.isEmpty)
+
+            // One ciphertext twice is two, and costs two.
+            let twice = [inputs[0], inputs[0]]
+            #expect(try post(paths[0], OctetBundle.encode(twice)).status == 200)
+            counters = try await alice.keySet(keySet).body.counters
+            #expect(counters.decryptionsLeft == 7 && counters.decryptions == 2)
+            let job = try await alice.finished(
+                try await alice.openJob(keySet: keySet, model: "heart-disease", ciphertexts: twice).body)
+            #expect(job.state == "evaluated" && job.outputs.count == 2 && Set(job.outputs).count == 1)
+            #expect(try await alice.results(ofJob: job.id).body.count == 2)
+        }
+    }
+
     @Test(
         "what is another's looks as if it were not there; a group shares its key sets and not its jobs")
     func otherPrincipals() async throws {

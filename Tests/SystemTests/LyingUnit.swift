@@ -2,7 +2,7 @@ import Foundation
 import ServiceKit
 import Testing
 
-/// What stands between a gateway and an evaluation unit and alters what passes.
+/// What stands between a gateway and an evaluation unit, or OpenBao without TLS, and alters what passes.
 final class LyingUnit {
     let port: Int
     private let folder: URL
@@ -183,6 +183,8 @@ final class LyingUnit {
             "no models": members(lambda p: p.update(descriptors=[])),
             "models often": members(twice("descriptors")),
             "model altered": members(lambda p: p.update(descriptors=[altered_envelope(d) for d in p["descriptors"]])),
+            "throttled": answer(429, dict(JSON, **{"Retry-After": "7"}), b"{\"errors\": []}"),
+            "other secret": members(lambda p: p["data"].update(plaintext=base64.b64encode(bytes(32)).decode())),
             "models cut": members(lambda p: p.update(descriptors=[d[:-9] for d in p["descriptors"]])),
         }
 

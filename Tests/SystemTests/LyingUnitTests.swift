@@ -228,6 +228,16 @@ import Testing
                     await expectProblem(name) { try await scene.predict(ephemeral: true, records: 1) }
                 }
             }
+            // While its keys are brought.
+            for (name, lies) in [
+                ("unit-refused", ["redirect", "garbled problem", "other problem"]),
+                ("unit-unavailable", ["hang up", "no HTTP"]), ("unit-busy", ["busy"]),
+            ] {
+                for lie in lies {
+                    try scene.liar.tell(lie, at: "PUT /v1/manifests/[^/]*/keys/")
+                    await expectProblem(name) { try await scene.predict(ephemeral: true, records: 1) }
+                }
+            }
             // A unit that asks for nothing gets nothing, and then cannot evaluate.
             try scene.liar.tell("nothing needed", at: "PUT /v1/manifests/[^/]*$")
             await expectProblem("unit-refused") { try await scene.predict(ephemeral: true, records: 1) }
@@ -242,6 +252,26 @@ import Testing
             #expect(try await scene.decryptions() == before)
             try scene.liar.tell(nil)
             try await scene.predict()
+
+            // Destruction is the gateway's own business: a unit that does not forget does not stop it.
+            for lie in ["hang up", "garbled problem"] {
+                let keySet = try await scene.alice.register(
+                    RegisterRequest(requestId: lie, mode: "direct", model: "heart-disease")
+                ).body.id
+                _ = try await scene.alice.predict(
+                    model: "heart-disease",
+                    PredictRequest(keySet: keySet, records: Array(scene.records.prefix(1))))
+                _ = try scene.liar.requests()
+                try scene.liar.tell(lie, at: "DELETE /v1/manifests/")
+                #expect(try await scene.alice.destroy(keySet: keySet).body.state == "destroyed")
+                #expect(try scene.liar.requests().contains { $0.hasPrefix("DELETE /v1/manifests/") })
+                try scene.liar.tell(nil)
+                await expectProblem("key-set-destroyed") {
+                    _ = try await scene.alice.predict(
+                        model: "heart-disease",
+                        PredictRequest(keySet: keySet, records: Array(scene.records.prefix(1))))
+                }
+            }
         }
     }
 
