@@ -46,9 +46,10 @@ struct Bench: Sendable {
 
     /// Runs the unit's routes.
     func run(
-        _ setup: TestingSetup = .router, _ test: @Sendable @escaping (Conversation) async throws -> Void
+        _ setup: TestingSetup = .router, clock: @escaping @Sendable () -> Date = { Date() },
+        _ test: @Sendable @escaping (Conversation) async throws -> Void
     ) async throws {
-        let unit = try EvaluationUnit(configuration: configuration, logger: Self.logger)
+        let unit = try EvaluationUnit(configuration: configuration, logger: Self.logger, clock: clock)
         try await unit.application().test(setup) { client in
             try await test(
                 Conversation(bench: self) { method, path, headers, body in
@@ -110,9 +111,9 @@ struct Conversation: Sendable {
     }
 
     func send(
-        _ method: HTTPRequest.Method, _ path: String, body: [UInt8] = [], by key: SigningKey? = nil
+        _ method: HTTPRequest.Method, _ path: String, body: [UInt8] = [], by key: SigningKey? = nil, now: Date = Date()
     ) async throws -> Answer {
-        try await raw(method, path, try signature(method, path, body: body, by: key), body)
+        try await raw(method, path, try signature(method, path, body: body, by: key, now: now), body)
     }
 
     /// Sends a request with just these fields.
@@ -125,9 +126,9 @@ struct Conversation: Sendable {
     /// Sends a request that must be refused, and checks the form of the refusal.
     /// - Returns: the problem's name.
     func refusal(
-        _ method: HTTPRequest.Method, _ path: String, body: [UInt8] = [], by key: SigningKey? = nil
+        _ method: HTTPRequest.Method, _ path: String, body: [UInt8] = [], by key: SigningKey? = nil, now: Date = Date()
     ) async throws -> String {
-        try checkedName(of: try await send(method, path, body: body, by: key))
+        try checkedName(of: try await send(method, path, body: body, by: key, now: now))
     }
 
     func checkedName(of response: Answer) throws -> String {

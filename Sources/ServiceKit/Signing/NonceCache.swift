@@ -20,8 +20,11 @@ public final class NonceCache: Sendable {
         var entries: Set<Entry> = []
         // By the second of expiry, so that forgetting looks at no entry that stays.
         var expiring: [Int: [Entry]] = [:]
-        // Seconds below this have been forgotten. It never goes back, even where the clock does.
+        // Nonces that expired below this may have been forgotten. It never goes back, even where the clock does; and
+        // it is what was forgotten and not the time, so that a clock that jumped ahead for a moment costs no more.
         var forgottenBelow = Int.min
+        // The second of the last time that anything was forgotten.
+        var forgotten = Int.min
     }
 
     /// - Parameter capacity: at least 1.
@@ -53,9 +56,10 @@ public final class NonceCache: Sendable {
     }
 
     private static func forget(_ state: inout State, before second: Int) {
-        guard second > state.forgottenBelow else { return }
-        state.forgottenBelow = second
+        guard second != state.forgotten else { return }
+        state.forgotten = second
         for key in state.expiring.keys where key < second {
+            state.forgottenBelow = max(state.forgottenBelow, key + 1)
             for entry in state.expiring.removeValue(forKey: key) ?? [] { state.entries.remove(entry) }
         }
     }
