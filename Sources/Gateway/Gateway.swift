@@ -168,9 +168,8 @@ struct BearerMiddleware: RouterMiddleware {
     func handle(
         _ request: Request, context: Context, next: (Request, Context) async throws -> Response
     ) async throws -> Response {
-        guard let header = request.headers[.authorization], header.utf8.count <= 16_384,
-            header.lowercased().hasPrefix("bearer "),
-            let principal = try await authenticator.authenticate(bearer: String(header.dropFirst(7)))
+        guard let token = request.headers[.authorization].flatMap({ BearerToken(fieldValue: $0) }),
+            let principal = try await authenticator.authenticate(bearer: token.text)
         else { throw Self.unauthenticated }
         context.principal = principal
         return try await next(request, context)

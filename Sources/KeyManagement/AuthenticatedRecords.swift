@@ -13,6 +13,24 @@ protocol AuthenticatedRow: Codable, Sendable {
     static var collection: String { get }
 }
 
+extension AuthenticatedRow {
+    /// Reads a row behind its authentication; nil for what is none.
+    init?(json: [UInt8]) {
+        let decoder = JSONDecoder()
+        decoder.dateDecodingStrategy = .iso8601
+        guard let row = try? decoder.decode(Self.self, from: Data(json)) else { return nil }
+        self = row
+    }
+
+    /// The row as it is stored.
+    var json: [UInt8]? {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+        encoder.dateEncodingStrategy = .iso8601
+        return (try? encoder.encode(self)).map { Array($0) }
+    }
+}
+
 /// A row as it was read: its name and version go back with a change.
 struct Stored<Row: AuthenticatedRow>: Sendable {
     let id: String
@@ -78,13 +96,9 @@ struct AuthenticatedRecords: Sendable {
     private func record<Row: AuthenticatedRow>(
         _ row: Row, id: String, index: String, version: Int
     ) throws(KeyManagementError) -> MetadataRecord {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-        encoder.dateEncodingStrategy = .iso8601
-        guard let json = try? encoder.encode(row) else { throw .internalFailure(reason: "a row cannot be encoded") }
-        let code = code(collection: Row.collection, id: id, index: index, version: version, json: Array(json))
-        return MetadataRecord(
-            collection: Row.collection, id: id, index: index, version: version, body: code + Array(json))
+        guard let json = row.json else { throw .internalFailure(reason: "a row cannot be encoded") }
+        let code = code(collection: Row.collection, id: id, index: index, version: version, json: json)
+        return MetadataRecord(collection: Row.collection, id: id, index: index, version: version, body: code + json)
     }
 
     private func open<Row: AuthenticatedRow>(_ record: MetadataRecord) throws(KeyManagementError) -> Stored<Row> {
@@ -94,11 +108,7 @@ struct AuthenticatedRecords: Sendable {
         guard record.body.count > 32, equalInConstantTime(record.body.prefix(32), expected) else {
             throw .metadataTampered(collection: record.collection)
         }
-        let decoder = JSONDecoder()
-        decoder.dateDecodingStrategy = .iso8601
-        guard let row = try? decoder.decode(Row.self, from: Data(json)) else {
-            throw .metadataTampered(collection: record.collection)
-        }
+        guard let row = Row(json: json) else { throw .metadataTampered(collection: record.collection) }
         return Stored(id: record.id, index: record.index, version: record.version, row: row)
     }
 

@@ -94,3 +94,18 @@ public enum JobState: String, Sendable, Codable {
     case evaluated
     case failed
 }
+
+/// Rows of every collection, for those who hold any bytes against their readers.
+package enum StoredRow {
+    private static let rows: [any AuthenticatedRow.Type] = [
+        KeySetRow.self, RegistrationRow.self, CiphertextRow.self, JobRow.self,
+    ]
+
+    package static let collections = rows.map { $0.collection }
+
+    /// Reads a row as it is read behind its authentication, and writes it again.
+    /// - Returns: nil for what is no row of this collection.
+    package static func rewritten(_ json: [UInt8], collection: String) -> [UInt8]? {
+        rows.first { $0.collection == collection }?.init(json: json)?.json
+    }
+}

@@ -72,8 +72,7 @@ public final class OpenBaoKMS: TrustedKMS {
         body.close()
         defer { body.wipe() }
         let answer = try await call(.POST, "\(mount)/encrypt/\(key)", body: body, "encrypt", key)
-        let sealed: Sealed = try decode(answer, "encrypt")
-        guard let ciphertext = TransitCiphertext(sealed.ciphertext.utf8) else { throw Self.malformed("encrypt") }
+        guard let ciphertext = TransitAnswer.sealed(answer.plainBytes) else { throw Self.malformed("encrypt") }
         return ciphertext.blob
     }
 
@@ -110,8 +109,7 @@ public final class OpenBaoKMS: TrustedKMS {
     ) async throws(KMSError) -> KMSSealedBlob {
         let body = try Self.body(sealed, context)
         let answer = try await call(.POST, "\(mount)/rewrap/\(key)", body: body, "rewrap", key)
-        let rewrapped: Sealed = try decode(answer, "rewrap")
-        guard let ciphertext = TransitCiphertext(rewrapped.ciphertext.utf8) else { throw Self.malformed("rewrap") }
+        guard let ciphertext = TransitAnswer.sealed(answer.plainBytes) else { throw Self.malformed("rewrap") }
         return ciphertext.blob
     }
 
@@ -177,25 +175,10 @@ public final class OpenBaoKMS: TrustedKMS {
             name: name, type: key.type, latestVersion: key.latestVersion, minimumVersion: max(1, key.minimumVersion))
     }
 
-    private struct Sealed: Decodable { var ciphertext: String }
-
-    private struct Key: Decodable {
-        var type: String
-        var derived: Bool?
-        var convergentEncryption: Bool?
-        var latestVersion: Int
-        var minimumVersion: Int
-
-        enum CodingKeys: String, CodingKey {
-            case type, derived
-            case convergentEncryption = "convergent_encryption"
-            case latestVersion = "latest_version"
-            case minimumVersion = "min_decryption_version"
-        }
-    }
-
-    private func readKey(_ name: KMSKeyName) async throws(KMSError) -> Key {
-        try decode(try await call(.GET, "\(mount)/keys/\(name)", body: nil, "read key", name), "read key")
+    private func readKey(_ name: KMSKeyName) async throws(KMSError) -> TransitAnswer.Key {
+        let answer = try await call(.GET, "\(mount)/keys/\(name)", body: nil, "read key", name)
+        guard let key = TransitAnswer.key(answer.plainBytes) else { throw Self.malformed("read key") }
+        return key
     }
 
     /// Before the first sealing: `encrypt` makes a key of any name that is missing, and takes a context
@@ -293,20 +276,12 @@ public final class OpenBaoKMS: TrustedKMS {
         guard let secret else { throw malformed(operation) }
         return secret
     }
-
-    /// For answers without secrets only.
-    private func decode<Fields: Decodable>(
-        _ answer: consuming OpenBaoAnswer, _ operation: String
-    ) throws(KMSError) -> Fields {
-        let bytes = answer.body.withUnsafeBytes { Data($0) }
-        guard let envelope = try? JSONDecoder().decode(Envelope<Fields>.self, from: bytes) else {
-            throw Self.malformed(operation)
-        }
-        return envelope.data
-    }
 }
 
-private struct Envelope<Fields: Decodable>: Decodable { var data: Fields }
+extension OpenBaoAnswer {
+    /// For answers without secrets only.
+    fileprivate var plainBytes: Data { body.withUnsafeBytes { Data($0) } }
+}
 
 extension OpenBaoRequestBody {
     fileprivate mutating func add(_ context: SealingContext) {

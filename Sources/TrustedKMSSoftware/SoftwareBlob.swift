@@ -1,17 +1,17 @@
 import KeyManagement
 
 /// What the software KMS seals: magic `HKS1`, key version (4 bytes, big-endian), then the AEAD box.
-struct SoftwareBlob {
+package struct SoftwareBlob {
     private static let magic: [UInt8] = Array("HKS1".utf8)
     private static let headerBytes = 8
     /// The port's limit with room for header and box.
     static let maximumPlaintextBytes = 4096
 
-    let version: UInt32
-    let box: ArraySlice<UInt8>
+    package let version: UInt32
+    package let box: ArraySlice<UInt8>
 
     /// - Returns: nil for what this KMS never made.
-    init?(parsing sealed: KMSSealedBlob) {
+    package init?(parsing sealed: KMSSealedBlob) {
         let bytes = sealed.bytes
         let sizes = (1...Self.maximumPlaintextBytes)
         guard sizes.contains(bytes.count - Self.headerBytes - SecretAEAD.overhead),
@@ -21,7 +21,7 @@ struct SoftwareBlob {
         box = bytes[Self.headerBytes...]
     }
 
-    static func encode(version: UInt32, box: [UInt8]) -> KMSSealedBlob {
+    package static func encode(version: UInt32, box: [UInt8]) -> KMSSealedBlob {
         let number = withUnsafeBytes(of: version.bigEndian) { Array($0) }
         return KMSSealedBlob(bytes: magic + number + box, keyVersion: Int(version))
     }

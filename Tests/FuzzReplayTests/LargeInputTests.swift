@@ -4,12 +4,12 @@ import Testing
 @Suite struct LargeInputTests {
     @Test(
         "many unknown keys, nested keys and wrong elements are refused soon",
-        arguments: [Parser.yaml, .tokens, .gatewayConfiguration, .unitConfiguration])
+        arguments: [Parser.yaml, .tokens, .gatewayConfiguration, .kmsConfiguration, .unitConfiguration])
     func configurations(parser: Parser) {
         expectSoon(parser, (0..<60_000).map { "key\($0): 1\n" }.joined())
         expectSoon(parser, String(repeating: "- \(nested("{", 400, "}"))\n", count: 200))
         expectSoon(parser, String(repeating: "- \(nested("? ", 400, ""))a\n", count: 200))
-        for key in ["units", "gateways", "tokens", "manifestKeys"] {
+        for key in ["units", "gateways", "tokens", "manifestKeys", "kms"] {
             expectSoon(parser, "\(key): [\(String(repeating: "x, ", count: 60_000))x]\n")
         }
         expectSoon(parser, "a: " + nested("[", 1 << 19, ""))
@@ -18,11 +18,11 @@ import Testing
     @Test(
         "deep and long JSON is refused or read soon",
         arguments: [
-            Parser.answer, .envelope, .keystore, .manifest, .model, .problem, .record, .recordFile, .request,
-            .secretJSON, .vectorFile,
+            Parser.answer, .envelope, .keystore, .manifest, .metadataRow, .model, .problem, .record, .recordFile,
+            .request, .secretJSON, .transitAnswer, .vectorFile,
         ])
     func json(parser: Parser) {
-        let type = parser == .answer || parser == .request ? "e" : ""
+        let type = [.answer: "e", .metadataRow: "0", .request: "e", .transitAnswer: "k"][parser] ?? ""
         expectSoon(parser, type + nested("[", 1 << 18, ""))
         expectSoon(parser, type + nested("{\"a\":", 1 << 16, ""))
         expectSoon(parser, type + "[" + nested("9", 1 << 18, "") + "]")

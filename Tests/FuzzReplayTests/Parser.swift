@@ -10,6 +10,7 @@ enum Parser: String, CaseIterable, Sendable {
     case evaluationKey = "evaluation-key"
     case publicKey = "public-key"
     case sealedObject = "sealed-object"
+    case metadataRow = "metadata-row"
 
     case envelope
     case job
@@ -18,11 +19,13 @@ enum Parser: String, CaseIterable, Sendable {
     case receipt
 
     case gatewayConfiguration = "gateway-configuration"
+    case kmsConfiguration = "kms-configuration"
     case tokens
     case unitConfiguration = "unit-configuration"
     case yaml
 
     case answer
+    case authorization
     case octetBundle = "octet-bundle"
     case problem
     case request
@@ -32,6 +35,8 @@ enum Parser: String, CaseIterable, Sendable {
     case keystore
     case secretBase64 = "secret-base64"
     case secretJSON = "secret-json"
+    case softwareBlob = "software-blob"
+    case transitAnswer = "transit-answer"
     case transitCiphertext = "transit-ciphertext"
 
     case model
@@ -47,6 +52,7 @@ enum Parser: String, CaseIterable, Sendable {
         case .evaluationKey: HEObjects.read(bytes, as: .evaluationKey)
         case .publicKey: HEObjects.read(bytes, as: .publicKey)
         case .sealedObject: readSealedObject(bytes)
+        case .metadataRow: readMetadataRow(bytes)
 
         case .envelope: readEnvelope(bytes)
         case .job: readStatement(JobDescription.self, bytes) { _ in }
@@ -55,11 +61,13 @@ enum Parser: String, CaseIterable, Sendable {
         case .receipt: readStatement(Receipt.self, bytes) { _ in }
 
         case .gatewayConfiguration: readGatewayConfiguration(bytes)
+        case .kmsConfiguration: readKMSConfiguration(bytes)
         case .tokens: readTokens(bytes)
         case .unitConfiguration: readUnitConfiguration(bytes)
         case .yaml: readYAML(bytes)
 
         case .answer: readAnswer(bytes)
+        case .authorization: readAuthorization(bytes)
         case .octetBundle: readOctetBundle(bytes)
         case .problem: readProblem(bytes)
         case .request: readRequest(bytes)
@@ -69,6 +77,8 @@ enum Parser: String, CaseIterable, Sendable {
         case .keystore: readKeystore(bytes)
         case .secretBase64: readSecretBase64(bytes)
         case .secretJSON: readSecretJSON(bytes)
+        case .softwareBlob: readSoftwareBlob(bytes)
+        case .transitAnswer: readTransitAnswer(bytes)
         case .transitCiphertext: readTransitCiphertext(bytes)
 
         case .model: readModel(bytes)

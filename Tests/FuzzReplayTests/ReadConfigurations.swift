@@ -47,6 +47,13 @@ func readGatewayConfiguration(_ bytes: [UInt8]) {
     try? document.finish()
 }
 
+/// The section `kms` as `hkms serve` reads it, by the same file; the KMS that it names is not connected.
+func readKMSConfiguration(_ bytes: [UInt8]) {
+    guard let document = document(bytes) else { return }
+    _ = KMSRegistry.read(document.root.section("kms"), directory: "/nowhere", development: true)
+    try? document.finish()
+}
+
 /// The reader takes a path, because a file names others beside it.
 func readUnitConfiguration(_ bytes: [UInt8]) {
     // Files outside of the folder are none of a fuzzer's business.

@@ -46,6 +46,25 @@ private func check<Body: Codable>(_: Body.Type, _ bytes: [UInt8]) -> Body? {
     return body
 }
 
+func readAuthorization(_ bytes: [UInt8]) {
+    let value = String(decoding: bytes, as: UTF8.self)
+    guard let token = BearerToken(fieldValue: value) else { return }
+    precondition(Array(token.text.utf8) == Array(value.utf8.dropFirst(7)), "every byte counts")
+    guard KnownToken.file.authenticate(bearer: token.text) != nil else { return }
+    precondition(Array(token.text.utf8) == Array(KnownToken.text.utf8), "one token has one form")
+}
+
+enum KnownToken {
+    static let text = StaticTokenFile.tokenPrefix + String(repeating: "A", count: 43)
+    static let file: StaticTokenFile = {
+        do {
+            let digest = StaticTokenFile.tokenSHA256(text)
+            return try StaticTokenFile(
+                text: "tokens: [{subject: alice, tokenSHA256: \(digest)}]", name: "tokens.yaml")
+        } catch { fatalError("\(error)") }
+    }()
+}
+
 func readOctetBundle(_ bytes: [UInt8]) {
     let strings = try? OctetBundle.decode(bytes, maximumCount: 100, maximumBytes: 2000)
     // The buffer's readable part does not begin where its storage does.

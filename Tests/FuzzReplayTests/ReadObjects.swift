@@ -82,3 +82,11 @@ func readSealedObject(_ bytes: [UInt8]) {
     guard let sealed = try? SealedObject(parsing: object) else { return }
     precondition(sealed.serialized() == object, "one object has one form")
 }
+
+/// The first byte of an input names the collection. Rows are read behind their authentication: what is tried here is
+/// what whoever has the installation's key, or an older version, may have written.
+func readMetadataRow(_ bytes: [UInt8]) {
+    let index = Int(bytes.first ?? 0) - Int(UInt8(ascii: "0"))
+    guard StoredRow.collections.indices.contains(index) else { return }
+    _ = StoredRow.rewritten(Array(bytes.dropFirst()), collection: StoredRow.collections[index])
+}

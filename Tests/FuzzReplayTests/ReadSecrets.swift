@@ -30,3 +30,19 @@ func readTransitCiphertext(_ bytes: [UInt8]) {
 func readKeystore(_ bytes: [UInt8]) {
     _ = try? KeystoreDocument(parsing: Data(bytes), path: "keystore.json")
 }
+
+/// The first byte of an input names what was asked: `k` for a key, anything else for a sealing.
+func readTransitAnswer(_ bytes: [UInt8]) {
+    let body = Data(bytes.dropFirst())
+    if bytes.first == UInt8(ascii: "k") {
+        _ = TransitAnswer.key(body)
+    } else if let ciphertext = TransitAnswer.sealed(body) {
+        precondition(TransitCiphertext(ciphertext.text.utf8)?.text == ciphertext.text, "what is sealed is opened")
+    }
+}
+
+func readSoftwareBlob(_ bytes: [UInt8]) {
+    guard let blob = SoftwareBlob(parsing: KMSSealedBlob(bytes: bytes, keyVersion: nil)) else { return }
+    let written = SoftwareBlob.encode(version: blob.version, box: Array(blob.box))
+    precondition(written.bytes == bytes, "one blob has one form")
+}

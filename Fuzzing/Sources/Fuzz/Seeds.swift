@@ -37,6 +37,7 @@ enum Seeds {
                 [1] + Array("HKMSSEAL".utf8) + [1, 0, 1, 1, 3, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3],
                 [1] + Array("HKMSSEAL".utf8) + [1, 0, 2, 2, 0, 0, 0, 0, 0, 0, 0, 0] + [UInt8](repeating: 9, count: 60),
             ]
+        case .metadataRow: rows
 
         case .envelope: [try SignedStatement(receipt(), by: SignedBy.key).serialized()]
         case .job: [try APIJSON.encode(job())]
@@ -46,11 +47,13 @@ enum Seeds {
         case .receipt: [try APIJSON.encode(receipt())]
 
         case .gatewayConfiguration: [text(gateway)]
+        case .kmsConfiguration: [text(softwareKMS), text(openBao), text(appRole)]
         case .tokens: [text(tokens)]
         case .unitConfiguration: [text(unit)]
         case .yaml: [text(yaml), text(tokens), text("a: [b, {c: 1}]\n? x\n: |\n  y\n"), text("a: &b 1\nc: *b\n")]
 
         case .answer: try answers()
+        case .authorization: ["Bearer \(KnownToken.text)", "bearer x", "Basic QTpC"].map(text)
         case .octetBundle:
             [OctetBundle.encode([]), OctetBundle.encode([[1, 2, 3], [], [UInt8](repeating: 5, count: 40)])]
         case .problem:
@@ -68,6 +71,14 @@ enum Seeds {
             [
                 text(#"{"request_id": "x", "data": {"plaintext": "QUJD", "latest_version": 3}, "warnings": null}"#),
                 text(#"{"auth": {"client_token": "a\n", "renewable": true}, "data": [1.5e-3, {}, [], false]}"#),
+            ]
+        case .softwareBlob: [text("HKS1") + [0, 0, 0, 2] + [UInt8](repeating: 7, count: 60)]
+        case .transitAnswer:
+            [
+                text(#"e{"request_id": "x", "data": {"ciphertext": "vault:v1:QUJD", "key_version": 1}}"#),
+                text(
+                    #"k{"data": {"type": "aes256-gcm96", "derived": true, "convergent_encryption": false, "#
+                        + #""latest_version": 3, "min_decryption_version": 1, "keys": {"1": 1767323045}}}"#),
             ]
         case .transitCiphertext: [text("vault:v1:QUJD"), text("vault:v123456789:QQ==")]
 
@@ -108,6 +119,29 @@ enum Seeds {
         // The front alone: the harness fills the payload up.
         return Array(try seed.publicKey(secret).encrypt(plaintext).serialized().prefix(HEObjects.header + 64))
     }
+
+    // MARK: Metadata rows
+
+    /// In the order of `StoredRow.collections`.
+    private static let rows = [
+        """
+        0{"budget":10,"created":"2026-01-02T03:04:05Z","decryptions":2,"encryptions":1,"exposed":false,"failures":0,\
+        "keySet":"ks-1","manifest":"\(key)","manifestVersion":1,"owner":{"issuer":"static","kind":"user",\
+        "subject":"alice"},"state":"active","tainted":false,"tenant":"default"}
+        """,
+        """
+        1{"fingerprint":"\(key)","instance":"i","keySet":"ks-1","started":"2026-01-02T03:04:05Z","status":"creating"}
+        """,
+        """
+        2{"job":"job-1","keySet":"ks-1"}
+        """,
+        """
+        3{"created":"2026-01-02T03:04:05Z","failure":"f","finished":"2026-01-02T03:04:06Z","inputs":["\(key)"],\
+        "job":"job-1","keepsOutputs":true,"keySet":"ks-1","manifest":"\(key)","model":"m","modelDigest":"\(key)",\
+        "nonce":"\(key)","outputs":["\(key)"],"profile":"\(key)","receipt":"\(key)","requester":"r",\
+        "state":"evaluated","tenant":"default","unit":"unit-1"}
+        """,
+    ].map(text)
 
     // MARK: Statements
 
@@ -259,6 +293,35 @@ enum Seeds {
           - {name: u, url: "http://127.0.0.1:8081", publicKey: \(key), operator: bob}
         decryptAny: {owners: [alice]}
         limits: {bodyMiB: 64, threads: 2, queued: 3, jobs: 4}
+        """
+
+    private static let softwareKMS = """
+        kms:
+          provider: software
+          key: "hkms-seeds"
+          software: {keystore: keystore.json, passphraseFile: keystore.passphrase}
+        """
+
+    private static let openBao = """
+        kms:
+          provider: openbao
+          key: seeds
+          openbao:
+            address: "https://bao.example.com:8200"
+            mount: transit/a
+            namespace: n
+            tokenFile: token
+            caCertificate: ca.crt
+            timeoutSeconds: 20
+        """
+
+    private static let appRole = """
+        kms:
+          provider: openbao
+          key: seeds
+          openbao:
+            address: "http://[::1]:8200"
+            appRole: {roleID: r-1, secretIDFile: secret-id, mount: approle}
         """
 
     private static let keystore = """

@@ -1,0 +1,19 @@
+import ServiceKit
+import Testing
+
+@Suite struct BearerTokenTests {
+    @Test("the scheme has no case, the token is every byte behind one blank")
+    func tokens() {
+        for (field, token) in [
+            ("Bearer abc", "abc"), ("bearer abc", "abc"), ("bEaReR abc", "abc"), ("Bearer  abc ", " abc "),
+            ("Bearer ", ""), ("Bearer \u{301}abc", "\u{301}abc"),
+        ] {
+            #expect(BearerToken(fieldValue: field)?.text.utf8.elementsEqual(token.utf8) == true, "\(field)")
+        }
+        for field in ["", "Bearer", "Bearer\tabc", " Bearer abc", "Basic QTpC", "Bear\u{E9}r abc", "[earer abc"] {
+            #expect(BearerToken(fieldValue: field) == nil, "\(field)")
+        }
+        #expect(BearerToken(fieldValue: "Bearer " + String(repeating: "a", count: 16_377))?.text.count == 16_377)
+        #expect(BearerToken(fieldValue: "Bearer " + String(repeating: "a", count: 16_378)) == nil)
+    }
+}
