@@ -29,6 +29,9 @@ struct Serve: AsyncParsableCommand {
     var portFile: String?
     @Flag(name: .long, help: "Only check the configuration.") var check = false
 
+    /// Secret memory of one operation at N = 2^16: a packed secret key, errors, and three rows of residues.
+    private static let lockedBytesPerThread = 2 << 20
+
     func run() async throws {
         let settings: ServerConfiguration
         let tokens: StaticTokenFile
@@ -67,8 +70,9 @@ struct Serve: AsyncParsableCommand {
         if configuration.development {
             logger.warning("DEVELOPMENT MODE: keys are not protected as in production; do not put real data here")
         }
-        // Fails now, by name, where memory cannot be locked, rather than at the first decryption.
-        _ = try SecretBytes(count: 1 << 20)
+        // Fails now, by name, where memory cannot be locked, rather than at a decryption some day: as much as the
+        // threads hold at a time at the largest ring.
+        _ = try SecretBytes(count: configuration.threads * Self.lockedBytesPerThread)
         let kms = try await settings.kms.connect()
         if kms.capabilities.developmentOnly {
             logger.warning("DEVELOPMENT KMS: the keystore's passphrase lies beside it")

@@ -103,6 +103,8 @@ import Testing
         #expect(try issue("[tiny.json]", "[unit.yaml]").contains("unit.yaml: not a usable model"))
         #expect(try issue("[tiny.json]", "[tiny.json, tiny.json]").contains("another model is named tiny"))
         #expect(try issue("[tiny.json]", "[]").hasPrefix("5: models: names no model"))
+        let unlocked = try folder.issues(Self.good + "\nmemory: {lock: preferred}\n")
+        #expect(unlocked.count == 1 && unlocked[0].hasPrefix("10: memory.lock: may be preferred in development only"))
         #expect(try issue("manifestKeys: [", "manifestKeys: [xx, ").hasPrefix("9: manifestKeys: must be Ed25519"))
     }
 

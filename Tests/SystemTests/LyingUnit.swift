@@ -224,6 +224,9 @@ final class LyingUnit {
                     del self.headers["Signature"]
                 if lie == "asked twice":
                     self.ask(where, body)
+                if lie == "lacks keys once" and not os.path.exists(folder + "/end"):
+                    open(folder + "/end", "w").close()
+                    return self.reply(*lies["always lacks keys"](0, {}, b"", body))
                 if lie == "hang up":
                     return self.hang_up()
                 if lie == "no HTTP":

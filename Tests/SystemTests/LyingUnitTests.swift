@@ -129,9 +129,15 @@ import Testing
                 try scene.liar.tell(lie)
                 #expect(try await scene.predict().predictions.count == 65, "\(lie)")
             }
+            // A unit that evicted keys between the question and the job gets them again, once.
+            try scene.liar.tell("lacks keys once")
+            _ = try scene.liar.requests()
+            #expect(try await scene.predict().predictions.count == 65)
+            let asked = try scene.liar.requests().filter { $0 == "POST /v1/evaluate" }
+            #expect(asked.count == 2)
             try scene.liar.tell(nil)
             #expect(try await scene.job().state == "evaluated")
-            #expect(try await scene.decryptions() == before + 8)
+            #expect(try await scene.decryptions() == before + 10)
         }
     }
 
@@ -242,6 +248,29 @@ import Testing
             #expect(try await scene.decryptions() == before)
             try scene.liar.tell(nil)
             try await scene.predict()
+        }
+    }
+
+    @Test("a job that its unit does not finish keeps its place, and no more jobs than places are taken")
+    func places() async throws {
+        try await Scene.use { scene in
+            try scene.installation.changeConfiguration { $0 + "limits: {jobs: 1}\n" }
+            try await scene.installation.restart()
+            _ = try scene.liar.requests()
+            try scene.liar.tell("stops in the middle")
+            let held = try await scene.alice.openJob(
+                keySet: scene.keySet, model: "heart-disease", ciphertexts: scene.inputs
+            ).body
+            while try !scene.liar.requests().contains("POST /v1/evaluate") {
+                try await Task.sleep(for: .milliseconds(20))
+            }
+            await expectProblem("too-many-jobs", status: 503) { _ = try await scene.job() }
+            // Predictions hold a connection and need no place.
+            try scene.liar.tell(nil)
+            try await scene.predict()
+            try scene.liar.end()
+            #expect(try await scene.alice.finished(held).failure == "unit-unavailable")
+            #expect(try await scene.job().state == "evaluated")
         }
     }
 
