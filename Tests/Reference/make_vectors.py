@@ -2,7 +2,7 @@
 """Writes the known answers of derivation suite 1, or with --check compares them with what is there.
 
 Writes Tests/SecretKeysTests/Vectors/suite1.json, suite1-intermediate.json beside it, and the marked block of
-docs/derivation.md. Vectors change only with the suite's number: --check exits 1 on any difference.
+docs/derivation.md. Cases may be added, values never change: --check exits 1 on any difference.
 """
 
 import argparse
