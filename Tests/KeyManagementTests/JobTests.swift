@@ -80,7 +80,7 @@ import Testing
         await #expect(throws: KeyManagementError.unknownJob(job.job)) {
             try await fixture.manager.outputs(of: job.job, as: fixture.bob)
         }
-        #expect(fixture.files(unit.keySet).contains { $0.contains("output-0") })
+        #expect(fixture.files(unit.keySet).contains { $0.contains("output-") })
         let destroyed = try await fixture.manager.destroy(unit.keySet, as: fixture.alice)
         #expect(destroyed.manifests == [job.manifest])
         let left = fixture.files(unit.keySet).filter {

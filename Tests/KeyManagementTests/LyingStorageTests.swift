@@ -39,7 +39,8 @@ import Testing
             if object == "manifest" {
                 return fixture.files(keySet ?? self.keySet).first { $0.hasPrefix("manifest-") }!
             }
-            return object == "output" ? "jobs/\(job)/output-0" : object
+            guard object == "output" else { return object }
+            return fixture.files(self.keySet).first { $0.hasPrefix("jobs/\(job)/output-") }!
         }
 
         func bytes(_ object: String, of keySet: String? = nil) throws -> [UInt8] {
