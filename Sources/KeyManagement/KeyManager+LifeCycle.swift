@@ -89,7 +89,7 @@ extension KeyManager {
             }
         }
         return KeySetDescription(
-            manifest: manifest.body, manifestDigest: manifest.digest, state: row.state,
+            manifest: manifest.body, manifestDigest: manifest.digest, state: row.standing,
             counters: .init(
                 encryptions: row.encryptions, decryptions: row.decryptions, decryptionsLeft: row.budget,
                 failures: row.failures),
