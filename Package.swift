@@ -145,7 +145,12 @@ let package = Package(
             swiftSettings: swiftSettings),
 
         // Tests, one target a module or port; scripts/test starts the real servers that they need
-        .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: swiftSettings),
+        .target(
+            name: "TestSupport", dependencies: ["SecretMemory"], path: "Tests/TestSupport",
+            swiftSettings: swiftSettings),
+        .target(
+            name: "KeyManagementTestSupport", dependencies: ["KeyManagement", "SecretMemory"],
+            path: "Tests/KeyManagementTestSupport", swiftSettings: swiftSettings),
         // Programs that tests watch from outside
         .target(name: "CMemcheck", path: "Tests/CMemcheck"),
         .executableTarget(
@@ -155,8 +160,9 @@ let package = Package(
         .executableTarget(
             name: "memory-scan-subject",
             dependencies: [
-                "Attestation", "CWipingFree", "HomomorphicEncryption", "KeyManagement", "RLWE", "SecretKeys",
-                "SecretMemory", "StorageFiles", "StorageSQLite", "TrustedKMSOpenBao", "TrustedKMSSoftware", .logging,
+                "Attestation", "CWipingFree", "HomomorphicEncryption", "KeyManagement", "KeyManagementTestSupport",
+                "RLWE", "SecretKeys", "SecretMemory", "StorageFiles", "StorageSQLite", "TestSupport",
+                "TrustedKMSOpenBao", "TrustedKMSSoftware", .logging,
             ],
             path: "Tests/MemoryScanSubject", swiftSettings: swiftSettings),
         .testTarget(
@@ -189,15 +195,16 @@ let package = Package(
         .testTarget(
             name: "KeyManagementTests",
             dependencies: [
-                "Attestation", "HomomorphicEncryption", "KeyManagement", "RLWE", "SecretMemory", "StorageFiles",
-                "StorageSQLite", "TrustedKMSSoftware", .complexModule, .logging,
+                "Attestation", "HomomorphicEncryption", "KeyManagement", "KeyManagementTestSupport", "RLWE",
+                "SecretMemory", "StorageFiles", "StorageSQLite", "TestSupport", "TrustedKMSSoftware", .complexModule,
+                .logging,
             ],
             swiftSettings: swiftSettings),
         .testTarget(
             name: "TrustedKMSTests",
             dependencies: [
-                "KeyManagement", "SecretMemory", "TrustedKMSOpenBao", "TrustedKMSSoftware", .asyncHTTPClient,
-                .nioCore, .nioHTTP1, .nioPosix,
+                "KeyManagement", "SecretMemory", "TestSupport", "TrustedKMSOpenBao", "TrustedKMSSoftware",
+                .asyncHTTPClient, .nioCore, .nioHTTP1, .nioPosix,
             ],
             swiftSettings: swiftSettings),
         .testTarget(
@@ -226,8 +233,8 @@ let package = Package(
             name: "EvaluationUnitTests",
             dependencies: [
                 "Attestation", "EncryptedInference", "EvaluationUnit", "HomomorphicEncryption", "SecretKeys",
-                "SecretMemory", "ServerKit", "ServiceKit", .httpTypes, .hummingbird, .hummingbirdTesting, .logging,
-                .nioCore, .serviceLifecycle,
+                "SecretMemory", "ServerKit", "ServiceKit", "TestSupport", .httpTypes, .hummingbird,
+                .hummingbirdTesting, .logging, .nioCore, .serviceLifecycle,
             ],
             swiftSettings: swiftSettings),
         .testTarget(

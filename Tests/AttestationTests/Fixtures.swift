@@ -2,18 +2,13 @@ import Attestation
 import Foundation
 import HomomorphicEncryption
 import SecretMemory
+import TestSupport
 import Testing
 
 /// Keys and statements that never change.
 enum Fixtures {
-    static func secret(_ bytes: [UInt8]) throws -> SecretBytes {
-        var secret = try SecretBytes(count: bytes.count)
-        secret.withUnsafeMutableBytes { $0.copyBytes(from: bytes) }
-        return secret
-    }
-
     static func signingKey(hex: String) throws -> SigningKey {
-        try SigningKey(seed: secret(try #require(Digest.bytes(hex: hex))))
+        try SigningKey(seed: SecretBytes(copying: try #require(Digest.bytes(hex: hex))))
     }
 
     /// The key of RFC 8032, 7.1, test 1.
@@ -82,7 +77,7 @@ enum Fixtures {
                 sealedSeed: try digest(9), sealedDataKey: try digest(10)),
             commitment: try digest(11), objects: try objects(), state: .active,
             dates: .init(created: date, activated: date), policy: KeySetPolicy(decryptionBudget: 10),
-            profile: try profile(), manifestKey: try secret(manifestKeyBytes))
+            profile: try profile(), manifestKey: try SecretBytes(copying: manifestKeyBytes))
     }
 }
 

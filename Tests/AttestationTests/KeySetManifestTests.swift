@@ -2,11 +2,12 @@ import Attestation
 import Foundation
 import HomomorphicEncryption
 import SecretMemory
+import TestSupport
 import Testing
 
 @Suite struct KeySetManifestTests {
     private func isProved(_ manifest: KeySetManifest) throws -> Bool {
-        manifest.isProved(by: try Fixtures.secret(Fixtures.manifestKeyBytes))
+        manifest.isProved(by: try SecretBytes(copying: Fixtures.manifestKeyBytes))
     }
 
     @Test("the proof is HMAC-SHA-256 over the unchanging fields, each with its length in front")
@@ -29,7 +30,7 @@ import Testing
     func otherSeed() throws {
         var bytes = Fixtures.manifestKeyBytes
         bytes[31] ^= 1
-        #expect(try !Fixtures.manifest().isProved(by: Fixtures.secret(bytes)))
+        #expect(try !Fixtures.manifest().isProved(by: SecretBytes(copying: bytes)))
         #expect(try !Fixtures.manifest().isProved(by: SecretBytes(count: 32)))
     }
 

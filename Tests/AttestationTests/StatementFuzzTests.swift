@@ -1,6 +1,7 @@
 import Attestation
 import Foundation
 import HomomorphicEncryption
+import SecretMemory
 import TestSupport
 import Testing
 
@@ -68,7 +69,7 @@ import Testing
                 #expect(error == .malformed(reason: "the payload is not of type \(Body.payloadType)"))
             }
         }
-        let manifestKey = try Fixtures.secret(Fixtures.manifestKeyBytes)
+        let manifestKey = try SecretBytes(copying: Fixtures.manifestKeyBytes)
         for round in 0..<5_000 {
             switch round % 3 {
             case 0: try check(JobDescription.self, job) { _ in }

@@ -132,8 +132,7 @@ struct TestKeys {
     var set: EvaluationKeySet { EvaluationKeySet(list) }
 
     private static func seed(_ byte: UInt8) throws -> Seed {
-        var bytes = try SecretBytes(count: Seed.byteCount)
-        bytes.withUnsafeMutableBytes { $0.copyBytes(from: [UInt8](repeating: byte, count: Seed.byteCount)) }
+        let bytes = try SecretBytes(copying: [UInt8](repeating: byte, count: Seed.byteCount))
         guard let seed = Seed(bytes) else { throw HEError.malformedObject(reason: "seed") }
         return seed
     }

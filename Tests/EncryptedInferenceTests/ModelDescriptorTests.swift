@@ -21,9 +21,7 @@ import Testing
 
     @Test("what a unit signs is what a gateway reads, and holds")
     func signing() throws {
-        var seed = try SecretBytes(count: 32)
-        seed.withUnsafeMutableBytes { $0.copyBytes(from: [UInt8](1...32)) }
-        let key = try SigningKey(seed: seed)
+        let key = try SigningKey(seed: SecretBytes(copying: 1...32))
         let heart = ModelDescriptor(try CompiledModel(HeartDisease.model()), unit: "unit-1")
         let envelope = try SignedStatement(heart, by: key).serialized()
         let read = try SignedStatement<ModelDescriptor>(verifying: envelope, pinned: [key.verificationKey])

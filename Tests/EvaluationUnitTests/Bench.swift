@@ -10,6 +10,7 @@ import NIOCore
 import SecretMemory
 import ServerKit
 import ServiceKit
+import TestSupport
 import Testing
 
 /// A unit with its keys, and a gateway's side of the conversation.
@@ -35,9 +36,7 @@ struct Bench: Sendable {
 
     static func key(_ byte: UInt8) -> SigningKey {
         do {
-            return try [UInt8](repeating: byte, count: 32).withUnsafeBytes {
-                try SigningKey(seed: SecretBytes(copying: $0))
-            }
+            return try SigningKey(seed: SecretBytes(copying: [UInt8](repeating: byte, count: 32)))
         } catch { preconditionFailure("\(error)") }
     }
 

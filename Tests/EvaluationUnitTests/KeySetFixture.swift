@@ -4,6 +4,7 @@ import Foundation
 import HomomorphicEncryption
 import SecretKeys
 import SecretMemory
+import TestSupport
 import Testing
 
 /// A key set made from a fixed seed for one model, with everything that a gateway would have of it.
@@ -63,9 +64,7 @@ struct KeySetFixture: Sendable {
     }
 
     private static func seed(_ bytes: [UInt8]) throws -> Seed {
-        var secret = try SecretBytes(count: bytes.count)
-        secret.withUnsafeMutableBytes { $0.copyBytes(from: bytes) }
-        guard let seed = Seed(secret) else { throw HEError.malformedObject(reason: "seed") }
+        guard let seed = Seed(try SecretBytes(copying: bytes)) else { throw HEError.malformedObject(reason: "seed") }
         return seed
     }
 

@@ -9,9 +9,7 @@ enum SignedBy {
         let hex = "9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60"
         do {
             let bytes = Digest.bytes(hex: hex) ?? []
-            var seed = try SecretBytes(count: bytes.count)
-            seed.withUnsafeMutableBytes { $0.copyBytes(from: bytes) }
-            return try SigningKey(seed: seed)
+            return try bytes.withUnsafeBytes { try SigningKey(seed: SecretBytes(copying: $0)) }
         } catch { fatalError("\(error)") }
     }()
 }

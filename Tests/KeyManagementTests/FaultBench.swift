@@ -7,6 +7,7 @@ import SecretMemory
 import StorageFiles
 import StorageSQLite
 import Synchronization
+import TestSupport
 import Testing
 import TrustedKMSSoftware
 

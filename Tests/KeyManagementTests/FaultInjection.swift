@@ -1,5 +1,6 @@
 import Foundation
 import KeyManagement
+import KeyManagementTestSupport
 import SecretMemory
 import Synchronization
 
@@ -82,9 +83,10 @@ final class FaultPlan: Sendable {
     }
 }
 
-/// A KMS that fails as planned, and remembers every secret that passes.
-final class FaultyKMS: TrustedKMS {
-    private let inner: any TrustedKMS
+/// A KMS that fails as planned, and remembers every secret that passes. What an administrator does works always: no
+/// flow asks for it.
+final class FaultyKMS: ForwardingKMS {
+    let inner: any TrustedKMS
     private let plan: FaultPlan
     private let seen = Mutex<[[UInt8]]>([])
 
@@ -95,8 +97,6 @@ final class FaultyKMS: TrustedKMS {
 
     /// Seeds and data keys that passed.
     var secrets: [[UInt8]] { seen.withLock { $0 } }
-    var provider: String { inner.provider }
-    var capabilities: KMSCapabilities { inner.capabilities }
 
     private func remember(_ secret: borrowing SecretBytes) {
         let bytes = secret.withUnsafeBytes { Array($0) }
@@ -175,17 +175,6 @@ final class FaultyKMS: TrustedKMS {
         let turn = try await before()
         try await inner.checkHealth()
         try after(turn)
-    }
-
-    // What an administrator does; no flow asks for it.
-    func sign(_ message: [UInt8], with key: KMSKeyName) async throws(KMSError) -> [UInt8] {
-        try await inner.sign(message, with: key)
-    }
-    func createKey(_ name: KMSKeyName) async throws(KMSError) { try await inner.createKey(name) }
-    func rotateKey(_ name: KMSKeyName) async throws(KMSError) { try await inner.rotateKey(name) }
-    func destroyKey(_ name: KMSKeyName) async throws(KMSError) { try await inner.destroyKey(name) }
-    func setMinimumVersion(_ version: Int, of name: KMSKeyName) async throws(KMSError) {
-        try await inner.setMinimumVersion(version, of: name)
     }
 }
 

@@ -1,7 +1,9 @@
 import Attestation
 import KeyManagement
+import KeyManagementTestSupport
 import SecretMemory
 import Synchronization
+import TestSupport
 
 /// An object store that answers what a test wants instead of what was stored.
 final class LyingObjects: ObjectStore {
@@ -82,7 +84,7 @@ final class LyingMetadata: MetadataStore {
 }
 
 /// A KMS that counts what it is asked to open and answers what a test wants.
-final class LyingKMS: TrustedKMS {
+final class LyingKMS: ForwardingKMS {
     enum Lie: Sendable {
         /// These bytes, whatever was sealed.
         case secret([UInt8])
@@ -103,7 +105,7 @@ final class LyingKMS: TrustedKMS {
         var sealing = SealingLies()
         var lastSecret: [UInt8] = []
     }
-    private let inner: any TrustedKMS
+    let inner: any TrustedKMS
     private let state = Mutex(State())
 
     init(_ inner: any TrustedKMS) { self.inner = inner }
@@ -115,15 +117,8 @@ final class LyingKMS: TrustedKMS {
     func lie(_ lie: Lie?) { state.withLock { $0.lie = lie } }
     func lieInSealing(_ lies: SealingLies) { state.withLock { $0.sealing = lies } }
 
-    var provider: String { inner.provider }
-    var capabilities: KMSCapabilities { inner.capabilities }
-
     private static func secret(_ bytes: [UInt8]) throws(KMSError) -> SecretBytes {
-        do {
-            var secret = try SecretBytes(count: bytes.count)
-            secret.withUnsafeMutableBytes { $0.copyBytes(from: bytes) }
-            return secret
-        } catch { throw .memory(error) }
+        do { return try SecretBytes(copying: bytes) } catch { throw .memory(error) }
     }
 
     func open(
@@ -173,25 +168,6 @@ final class LyingKMS: TrustedKMS {
         }
         return try Self.secret(bytes)
     }
-
-    func rewrap(
-        _ sealed: KMSSealedBlob, under key: KMSKeyName, context: SealingContext, as caller: KMSCaller
-    ) async throws(KMSError) -> KMSSealedBlob {
-        try await inner.rewrap(sealed, under: key, context: context, as: caller)
-    }
-    func sign(_ message: [UInt8], with key: KMSKeyName) async throws(KMSError) -> [UInt8] {
-        try await inner.sign(message, with: key)
-    }
-    func createKey(_ name: KMSKeyName) async throws(KMSError) { try await inner.createKey(name) }
-    func rotateKey(_ name: KMSKeyName) async throws(KMSError) { try await inner.rotateKey(name) }
-    func destroyKey(_ name: KMSKeyName) async throws(KMSError) { try await inner.destroyKey(name) }
-    func setMinimumVersion(_ version: Int, of name: KMSKeyName) async throws(KMSError) {
-        try await inner.setMinimumVersion(version, of: name)
-    }
-    func describeKey(_ name: KMSKeyName) async throws(KMSError) -> KMSKeyDescription {
-        try await inner.describeKey(name)
-    }
-    func checkHealth() async throws(KMSError) { try await inner.checkHealth() }
 }
 
 /// The error that a call ends with; nil where it succeeds.

@@ -3,6 +3,7 @@ import CWipingFree
 import Foundation
 import HomomorphicEncryption
 import KeyManagement
+import KeyManagementTestSupport
 import Logging
 import RLWE
 import SecretKeys
@@ -10,6 +11,7 @@ import SecretMemory
 import StorageFiles
 import StorageSQLite
 import Synchronization
+import TestSupport
 import TrustedKMSOpenBao
 import TrustedKMSSoftware
 
@@ -49,10 +51,9 @@ import TrustedKMSSoftware
         guard let key = KMSKeyName("seeds") else { exit(64) }
         let kms: any TrustedKMS
         if name == "software" {
-            var passphrase = try SecretBytes(count: 16)
-            passphrase.withUnsafeMutableBytes { $0.copyBytes(from: Array("0123456789abcdef".utf8)) }
             kms = try SoftwareKMS.create(
-                at: folder + "/keystore.json", passphrase: passphrase, developmentOnly: true, scryptCost: .minimum)
+                at: folder + "/keystore.json", passphrase: SecretBytes(copying: "0123456789abcdef".utf8),
+                developmentOnly: true, scryptCost: .minimum)
             try await kms.createKey(key)
         } else {
             let environment = ProcessInfo.processInfo.environment
@@ -65,7 +66,7 @@ import TrustedKMSSoftware
         let (keys, _) = try await InstallationKeys.create(installation: "scan", tenant: "default", kms: kms, key: key)
         manager = KeyManager(
             configuration: .init(installation: "scan", gateway: "gateway-1", tenant: "default", kmsKey: key),
-            keys: keys, kms: TellingKMS(kms), objects: try FileObjectStore(directory: folder + "/objects"),
+            keys: keys, kms: TellingKMS(inner: kms), objects: try FileObjectStore(directory: folder + "/objects"),
             metadata: try SQLiteMetadataStore(path: folder + "/metadata.sqlite"), compute: gate,
             logger: Logger(label: "subject") { _ in SwiftLogNoOpLogHandler() })
     }
@@ -181,29 +182,24 @@ private final class Gate: ComputeExecutor {
 }
 
 /// Tells the test what it shall look for.
-private struct TellingKMS: TrustedKMS {
-    private let kms: any TrustedKMS
-
-    init(_ kms: any TrustedKMS) { self.kms = kms }
+private struct TellingKMS: ForwardingKMS {
+    let inner: any TrustedKMS
 
     static func tell(_ secret: borrowing SecretBytes) {
         secret.withUnsafeBytes { _ = write(3, $0.baseAddress, $0.count) }
     }
 
-    var provider: String { kms.provider }
-    var capabilities: KMSCapabilities { kms.capabilities }
-
     func seal(
         _ secret: borrowing SecretBytes, under key: KMSKeyName, context: SealingContext, as caller: KMSCaller
     ) async throws(KMSError) -> KMSSealedBlob {
         Self.tell(secret)
-        return try await kms.seal(secret, under: key, context: context, as: caller)
+        return try await inner.seal(secret, under: key, context: context, as: caller)
     }
 
     func open(
         _ sealed: KMSSealedBlob, under key: KMSKeyName, context: SealingContext, as caller: KMSCaller
     ) async throws(KMSError) -> SecretBytes {
-        let secret = try await kms.open(sealed, under: key, context: context, as: caller)
+        let secret = try await inner.open(sealed, under: key, context: context, as: caller)
         Self.tell(secret)
         return secret
     }
@@ -211,29 +207,8 @@ private struct TellingKMS: TrustedKMS {
     func generateDataKey(
         under key: KMSKeyName, context: SealingContext, as caller: KMSCaller
     ) async throws(KMSError) -> KMSDataKey {
-        let dataKey = try await kms.generateDataKey(under: key, context: context, as: caller)
+        let dataKey = try await inner.generateDataKey(under: key, context: context, as: caller)
         Self.tell(dataKey.plaintext)
         return dataKey
     }
-
-    func rewrap(
-        _ sealed: KMSSealedBlob, under key: KMSKeyName, context: SealingContext, as caller: KMSCaller
-    ) async throws(KMSError) -> KMSSealedBlob {
-        try await kms.rewrap(sealed, under: key, context: context, as: caller)
-    }
-
-    func random(count: Int) async throws(KMSError) -> SecretBytes { try await kms.random(count: count) }
-    func sign(_ message: [UInt8], with key: KMSKeyName) async throws(KMSError) -> [UInt8] {
-        try await kms.sign(message, with: key)
-    }
-    func createKey(_ name: KMSKeyName) async throws(KMSError) { try await kms.createKey(name) }
-    func rotateKey(_ name: KMSKeyName) async throws(KMSError) { try await kms.rotateKey(name) }
-    func destroyKey(_ name: KMSKeyName) async throws(KMSError) { try await kms.destroyKey(name) }
-    func setMinimumVersion(_ version: Int, of name: KMSKeyName) async throws(KMSError) {
-        try await kms.setMinimumVersion(version, of: name)
-    }
-    func describeKey(_ name: KMSKeyName) async throws(KMSError) -> KMSKeyDescription {
-        try await kms.describeKey(name)
-    }
-    func checkHealth() async throws(KMSError) { try await kms.checkHealth() }
 }

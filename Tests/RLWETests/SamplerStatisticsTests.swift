@@ -1,6 +1,7 @@
 import Foundation
 import RLWE
 import SecretMemory
+import TestSupport
 import Testing
 
 /// The samplers' distributions, by tests that are common in statistics.
@@ -11,9 +12,7 @@ import Testing
     private let degree = 1 << 17
 
     private func key(_ number: UInt8) throws -> SecretBytes {
-        var key = try SecretBytes(count: 32)
-        key.withUnsafeMutableBytes { for index in 0..<32 { $0[index] = UInt8(index) &* number } }
-        return key
+        try SecretBytes(copying: (0..<32).map { $0 &* number })
     }
 
     private func ternary(_ number: UInt8, x: UInt32 = 0) throws -> [Int] {

@@ -3,6 +3,7 @@ import HomomorphicEncryption
 import RLWE
 import SecretKeys
 import SecretMemory
+import TestSupport
 import Testing
 
 /// Keys and tools for one preset.
@@ -46,9 +47,7 @@ struct Scheme1 {
     }
 
     static func seed(_ bytes: [UInt8]) throws -> Seed {
-        var secret = try SecretBytes(count: bytes.count)
-        secret.withUnsafeMutableBytes { $0.copyBytes(from: bytes) }
-        guard let seed = Seed(secret) else { throw HEError.malformedObject(reason: "seed") }
+        guard let seed = Seed(try SecretBytes(copying: bytes)) else { throw HEError.malformedObject(reason: "seed") }
         return seed
     }
 

@@ -1,12 +1,7 @@
 import Foundation
 import SecretMemory
+import TestSupport
 import Testing
-
-func secret(_ bytes: [UInt8]) throws -> SecretBytes {
-    var secret = try SecretBytes(count: bytes.count)
-    secret.withUnsafeMutableBytes { $0.copyBytes(from: bytes) }
-    return secret
-}
 
 private func revealed(_ secret: borrowing SecretBytes) -> [UInt8] { secret.withUnsafeBytes { Array($0) } }
 
@@ -76,7 +71,7 @@ private func revealed(_ secret: borrowing SecretBytes) -> [UInt8] { secret.withU
 
     @Test("a copy is another memory")
     func copying() throws {
-        var first = try secret([1, 2, 3])
+        var first = try SecretBytes(copying: [1, 2, 3])
         let second = try first.copy()
         first.withUnsafeMutableBytes { $0[0] = 9 }
         #expect(revealed(first) == [9, 2, 3])
@@ -90,8 +85,8 @@ private func revealed(_ secret: borrowing SecretBytes) -> [UInt8] { secret.withU
     @Test("equal means every bit and the length")
     func equality() throws {
         let bytes = [UInt8](0..<33)
-        let first = try secret(bytes)
-        let check3 = try first.equals(secret(bytes))
+        let first = try SecretBytes(copying: bytes)
+        let check3 = try first.equals(SecretBytes(copying: bytes))
         #expect(check3)
         let check4 = first.equals(bytes)
         #expect(check4)
@@ -99,14 +94,14 @@ private func revealed(_ secret: borrowing SecretBytes) -> [UInt8] { secret.withU
         for bit in 0..<bytes.count * 8 {
             var other = bytes
             other[bit / 8] ^= 1 << UInt8(bit % 8)
-            let check5 = try !first.equals(secret(other))
+            let check5 = try !first.equals(SecretBytes(copying: other))
             #expect(check5)
             let check6 = !first.equals(other)
             #expect(check6)
             #expect(!equalInConstantTime(bytes, other))
         }
         for other in [[], Array(bytes.dropLast()), bytes + [0]] {
-            let check7 = try !first.equals(secret(other))
+            let check7 = try !first.equals(SecretBytes(copying: other))
             #expect(check7)
             let check8 = !first.equals(other)
             #expect(check8)
@@ -123,7 +118,7 @@ private func revealed(_ secret: borrowing SecretBytes) -> [UInt8] { secret.withU
     @Test("hex there and back; nothing else is hex")
     func hex() throws {
         let all = (0...255).map { UInt8($0) }
-        let encoded = try secret(all).encodingHex()
+        let encoded = try SecretBytes(copying: all).encodingHex()
         #expect(revealed(encoded) == Array(all.map { String(format: "%02x", $0) }.joined().utf8))
         if let decoded = try encoded.decodingHex() {
             #expect(revealed(decoded) == all)
@@ -133,7 +128,7 @@ private func revealed(_ secret: borrowing SecretBytes) -> [UInt8] { secret.withU
         let empty = try SecretBytes(count: 0).decodingHex()?.count
         #expect(empty == 0)
         for text in ["0", "000", "0g", "g0", "0A", " 0", "0x", "0\n", "\0\0", "é"] {
-            let count = try secret(Array(text.utf8)).decodingHex()?.count
+            let count = try SecretBytes(copying: text.utf8).decodingHex()?.count
             #expect(count == nil, "\(text)")
         }
     }
@@ -166,7 +161,7 @@ private func revealed(_ secret: borrowing SecretBytes) -> [UInt8] { secret.withU
         try withFolder { folder in
             for count in [0, 1, 32, 8191] {
                 let path = folder + "/secret-\(count)"
-                let written = try secret([UInt8](repeating: 0x61, count: count))
+                let written = try SecretBytes(copying: [UInt8](repeating: 0x61, count: count))
                 try SecretFile.create(path, written)
                 let attributes = try FileManager.default.attributesOfItem(atPath: path)
                 #expect(attributes[.posixPermissions] as? Int == 0o600)
@@ -182,13 +177,14 @@ private func revealed(_ secret: borrowing SecretBytes) -> [UInt8] { secret.withU
         try withFolder { folder in
             let path = folder + "/secret"
             try write([0x61], path)
-            let error = #expect(throws: SecretFileError.self) { try SecretFile.create(path, try secret([0x62])) }
+            let other = try SecretBytes(copying: [0x62])
+            let error = #expect(throws: SecretFileError.self) { try SecretFile.create(path, other) }
             guard case .unwritable(path, _)? = error else {
                 Issue.record("another error: \(String(describing: error))")
                 return
             }
             #expect(try Data(contentsOf: URL(fileURLWithPath: path)) == Data([0x61]))
-            #expect(throws: SecretFileError.self) { try SecretFile.create(folder + "/none/secret", try secret([0x62])) }
+            #expect(throws: SecretFileError.self) { try SecretFile.create(folder + "/none/secret", other) }
         }
     }
 

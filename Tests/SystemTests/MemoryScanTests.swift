@@ -5,6 +5,7 @@ import HomomorphicEncryption
 import KeyManagement
 import SecretMemory
 import ServiceKit
+import TestSupport
 import Testing
 import TrustedKMSOpenBao
 import TrustedKMSSoftware
@@ -183,7 +184,7 @@ struct MemoryScanTests {
                 opening: installation.folder.appendingPathComponent("keystore.json").path,
                 passphrase: SecretFile.read(installation.folder.appendingPathComponent("keystore.passphrase").path))
         case .openbao:
-            let token = try secret(Array(variable("HKMS_TEST_OPENBAO_TOKEN").utf8))
+            let token = try SecretBytes(copying: variable("HKMS_TEST_OPENBAO_TOKEN").utf8)
             return try OpenBaoKMS(
                 OpenBaoConfiguration(
                     address: variable("HKMS_TEST_OPENBAO_ADDRESS"), authentication: .token(OpenBaoToken(copying: token))

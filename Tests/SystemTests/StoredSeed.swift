@@ -5,6 +5,7 @@ import HomomorphicEncryption
 import KeyManagement
 import SecretKeys
 import SecretMemory
+import TestSupport
 import TrustedKMSOpenBao
 import TrustedKMSSoftware
 
@@ -55,31 +56,30 @@ struct StoredSeed {
     }
 }
 
-func secret(_ bytes: [UInt8]) throws -> SecretBytes {
-    var secret = try SecretBytes(count: bytes.count)
-    secret.withUnsafeMutableBytes { $0.copyBytes(from: bytes) }
-    return secret
-}
-
 extension MemoryScanner {
     /// The seed, the data key, and the secret key in every form in which it is stored while it is used.
-    init(_ secrets: [(name: String, bytes: [UInt8])], seed: [UInt8]?, parameters: EncryptionParameters) throws {
+    init(_ keys: [(name: String, bytes: [UInt8])], seed: [UInt8]?, parameters: EncryptionParameters) throws {
         self.init()
-        for secret in secrets { add(secret: secret.bytes, secret.name) }
+        for key in keys {
+            secrets.add(secret: key.bytes, key.name)
+            // HMAC keeps its key xored with these (RFC 2104).
+            secrets.addWindows("\(key.name), HMAC inner pad", key.bytes.map { $0 ^ 0x36 })
+            secrets.addWindows("\(key.name), HMAC outer pad", key.bytes.map { $0 ^ 0x5C })
+        }
         guard let seed else { return }
-        guard let seed = Seed(try secret(seed)) else { return }
+        guard let seed = Seed(try SecretBytes(copying: seed)) else { return }
         let context = try EncryptionContext.shared(parameters)
         let key = try seed.secretKey(context)
-        addWindows("secret key, packed", key.packed.withUnsafeBytes { Array($0) })
+        secrets.addWindows("secret key, packed", key.packed.withUnsafeBytes { Array($0) })
         for modulus in context.ciphertextBasis(level: context.maximumLevel).moduli {
             var row = [UInt64](repeating: 0, count: context.degree)
             row.withUnsafeMutableBufferPointer { key.expand(modulus, into: $0.baseAddress!) }
-            addWindows("secret key, transformed", row.withUnsafeBytes { Array($0) }, stride: 8)
+            secrets.addWindows("secret key, transformed", row.withUnsafeBytes { Array($0) }, stride: 8)
             var inverse = row
             inverse.withUnsafeMutableBufferPointer { modulus.inverseTransform($0.baseAddress!) }
             // Eight coefficients, the first of them -1, which as a residue is a number that memory is not full of.
             for start in 0..<inverse.count - 8 where inverse[start] == modulus.value - 1 {
-                add("secret key, expanded", inverse[start..<start + 8].withUnsafeBytes { Array($0) })
+                secrets.add("secret key, expanded", inverse[start..<start + 8].withUnsafeBytes { Array($0) })
             }
         }
     }

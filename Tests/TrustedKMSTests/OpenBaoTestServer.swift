@@ -3,6 +3,7 @@ import Foundation
 import KeyManagement
 import NIOCore
 import SecretMemory
+import TestSupport
 import TrustedKMSOpenBao
 
 /// The real OpenBao that scripts/test starts, and its administration.
@@ -27,13 +28,9 @@ struct OpenBaoTestServer {
         return value
     }
 
-    static func secret(_ text: String) throws -> SecretBytes {
-        var secret = try SecretBytes(count: text.utf8.count)
-        secret.withUnsafeMutableBytes { $0.copyBytes(from: Array(text.utf8)) }
-        return secret
+    static func token(_ text: String) throws -> OpenBaoToken {
+        try OpenBaoToken(copying: SecretBytes(copying: text.utf8))
     }
-
-    static func token(_ text: String) throws -> OpenBaoToken { try OpenBaoToken(copying: secret(text)) }
 
     // MARK: Administration
 

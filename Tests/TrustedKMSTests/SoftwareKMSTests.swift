@@ -1,6 +1,7 @@
 import Foundation
 import KeyManagement
 import SecretMemory
+import TestSupport
 import Testing
 import TrustedKMSSoftware
 
@@ -288,14 +289,7 @@ private struct Keystore {
     }
 
     static func secret(_ text: String) throws(SoftwareKMSError) -> SecretBytes {
-        let bytes = Array(text.utf8)
-        do throws(SecretMemoryError) {
-            var secret = try SecretBytes(count: bytes.count)
-            secret.withUnsafeMutableBytes { $0.copyBytes(from: bytes) }
-            return secret
-        } catch {
-            throw .memory(error)
-        }
+        do { return try SecretBytes(copying: text.utf8) } catch { throw .memory(error) }
     }
 
     @discardableResult
