@@ -208,7 +208,8 @@ let package = Package(
             ],
             swiftSettings: swiftSettings),
         .testTarget(
-            name: "StorageTests", dependencies: ["KeyManagement", "StorageFiles", "StorageSQLite", .grdb],
+            name: "StorageTests",
+            dependencies: ["KeyManagement", "StorageFiles", "StorageSQLite", "TestSupport", .grdb],
             swiftSettings: swiftSettings),
         .testTarget(
             name: "ServiceKitTests", dependencies: ["ServiceKit", "TestSupport", .crypto, .httpTypes, .nioCore],

@@ -3,6 +3,7 @@ import Foundation
 import KeyManagement
 import StorageFiles
 import StorageSQLite
+import TestSupport
 import Testing
 
 /// Register and destroy where the storage takes no more: a full device, and one that is read-only.
@@ -12,10 +13,10 @@ import Testing
 
     @Test(
         "a full device refuses by name, loses nothing, and works again when there is room",
-        .enabled(if: TemporaryDevice.canMount, needsMount), arguments: [true, false])
+        .enabled(if: MountedDevice.canMount, needsMount), arguments: [true, false])
     func full(isMetadataThere: Bool) async throws {
         let fixture = try await Fixture()
-        let device = try #require(try TemporaryDevice())
+        let device = try #require(try MountedDevice(mebibytes: 8))
         let objects = try FileObjectStore(directory: device.path + "/objects")
         let metadata =
             isMetadataThere
@@ -70,10 +71,10 @@ import Testing
 
     @Test(
         "a read-only device refuses by name, and what is on it can still be used",
-        .enabled(if: TemporaryDevice.canMount, needsMount))
+        .enabled(if: MountedDevice.canMount, needsMount))
     func readOnly() async throws {
         let fixture = try await Fixture()
-        let device = try #require(try TemporaryDevice())
+        let device = try #require(try MountedDevice(mebibytes: 8))
         let objects = try FileObjectStore(directory: device.path + "/objects")
         let manager = Fixture.manager(
             kms: fixture.kms, objects: objects, metadata: fixture.metadata, keys: fixture.keys)
@@ -117,67 +118,14 @@ import Testing
 
     @Test(
         "a metadata file on a read-only device is refused by name when it is opened",
-        .enabled(if: TemporaryDevice.canMount, needsMount))
+        .enabled(if: MountedDevice.canMount, needsMount))
     func readOnlyMetadata() async throws {
-        let device = try #require(try TemporaryDevice())
+        let device = try #require(try MountedDevice(mebibytes: 8))
         let path = device.path + "/metadata.sqlite"
         do { _ = try SQLiteMetadataStore(path: path) }
         try device.remount("ro")
         #expect(throws: SQLiteMetadataStoreError.self) { _ = try SQLiteMetadataStore(path: path) }
         try device.remount("rw")
         _ = try SQLiteMetadataStore(path: path)
-    }
-}
-
-/// A small device of its own, mounted in a temporary folder.
-final class TemporaryDevice {
-    let path: String
-    private var ballast: String { path + "/ballast" }
-    private static let mebibytes = 8
-
-    /// Whether this process may mount at all; asked by mounting.
-    static let canMount = (try? TemporaryDevice()) ?? nil != nil
-
-    /// nil where mounting is not allowed.
-    init?() throws {
-        path =
-            FileManager.default.temporaryDirectory.appendingPathComponent(
-                "hkms-device-\(UUID().uuidString)"
-            ).path
-        try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
-        guard Self.run("mount", "-t", "tmpfs", "-o", "size=\(Self.mebibytes)m", "tmpfs", path) else {
-            try FileManager.default.removeItem(atPath: path)
-            return nil
-        }
-    }
-
-    deinit {
-        _ = Self.run("umount", "-l", path)
-        try? FileManager.default.removeItem(atPath: path)
-    }
-
-    /// Takes all the space but so many KiB.
-    func fill(butKiB room: Int) throws {
-        let free = try #require(
-            FileManager.default.attributesOfFileSystem(forPath: path)[.systemFreeSize] as? NSNumber)
-        try Data(count: max(0, free.intValue - room * 1024)).write(to: URL(fileURLWithPath: ballast))
-    }
-
-    func empty() throws { try FileManager.default.removeItem(atPath: ballast) }
-
-    /// - Parameter mode: `ro` or `rw`.
-    func remount(_ mode: String) throws {
-        try #require(
-            Self.run("mount", "-o", "remount,\(mode)", path), "the device cannot be remounted \(mode)")
-    }
-
-    private static func run(_ arguments: String...) -> Bool {
-        let process = Process()
-        process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
-        process.arguments = arguments
-        process.standardError = FileHandle.nullDevice
-        guard (try? process.run()) != nil else { return false }
-        process.waitUntilExit()
-        return process.terminationStatus == 0
     }
 }

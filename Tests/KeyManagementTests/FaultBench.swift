@@ -122,6 +122,14 @@ final class FaultBench: Sendable {
         return request
     }
 
+    /// A job over the sample under the key set that is kept, and what the unit makes of it.
+    func openJob(
+        _ unit: SevenUnit, _ manager: KeyManager, keepsOutputs: Bool = true
+    ) async throws -> (job: JobDescription, output: [UInt8]) {
+        let job = try await unit.openJob(manager, under: kept, keepsOutputs: keepsOutputs, as: alice)
+        return (job, try await unit.result(manager, under: kept, as: alice))
+    }
+
     // MARK: What is promised
 
     /// Key sets that can be used, besides that of the past.
@@ -229,39 +237,6 @@ struct FaultSweep<Past: Sendable>: Sendable {
         }
         // Where one failure can be borne, the next one is told.
         return fault != .throttled && (named == port || fault == .gone)
-    }
-}
-
-/// An evaluation unit that answers 7, whatever it is asked.
-struct SevenUnit: Sendable {
-    let profile: CircuitProfile
-    let registered: RegisteredUnit
-    private let key: SigningKey
-
-    init() throws {
-        profile = CircuitProfile(
-            model: "seven", modelDigest: Digest(of: Array("seven".utf8)),
-            parameters: try #require(ParameterPreset.named("ckks-12")).parameters, scaleBits: 31,
-            inputLevel: 2,
-            outputLevel: 1, batch: 1, evaluationKeys: [])
-        key = try SigningKey(seed: SecretBytes(randomCount: 32))
-        registered = RegisteredUnit(name: "unit-1", verificationKey: key.verificationKey, operator: nil)
-    }
-
-    func result(publicKey: [UInt8]) throws -> [UInt8] {
-        let context = try EncryptionContext.shared(profile.parameters)
-        return try PublicKey(serialized: publicKey, context: context)
-            .encrypt(CKKSEncoder(context).encode([7], scale: 0x1p31, level: 1)).serialized()
-    }
-
-    func receipt(_ job: JobDescription, _ outputs: [[UInt8]]) throws -> [UInt8] {
-        let receipt = Receipt(
-            job: job.job, nonce: job.nonce, keySet: job.keySet, manifest: job.manifest,
-            modelDigest: job.modelDigest,
-            profile: profile.digest, inputs: job.inputs, outputs: outputs.map { Digest(of: $0) },
-            unit: job.unit,
-            evaluated: Date())
-        return try SignedStatement(receipt, by: key).serialized()
     }
 }
 

@@ -159,24 +159,10 @@ import Testing
         subscript(_ job: String) -> (job: JobDescription, output: [UInt8])? { state.withLock { $0.known[job] } }
 
         @Sendable func run(_ bench: FaultBench, _ manager: KeyManager) async throws {
-            let inputs = try await manager.encrypt([.init(sample)], under: bench.kept, as: bench.alice)
-                .digests
-            let job = try await manager.openJob(
-                inputs: inputs, keySet: bench.kept, profile: unit.profile, unit: unit.registered,
-                keepsOutputs: true,
-                as: bench.alice
-            ).body
-            let output = try unit.result(
-                publicKey: await manager.publicKey(bench.kept, as: bench.alice))
+            let (job, output) = try await bench.openJob(unit, manager)
             note(job, output)
-            try await complete(job, output, manager)
+            try await unit.complete(job, [output], manager)
             try await collect(job, output, bench, manager)
-        }
-
-        func complete(_ job: JobDescription, _ output: [UInt8], _ manager: KeyManager) async throws {
-            _ = try await manager.completeJob(
-                job.job, receipt: unit.receipt(job, [output]), outputs: [output], unit: unit.registered,
-                profile: unit.profile)
         }
 
         func collect(
@@ -206,13 +192,13 @@ import Testing
                         await #expect(throws: KeyManagementError.notVouched(Digest(of: output)), note) {
                             try await manager.decrypt([output], of: bench.kept, as: bench.alice)
                         }
-                        try await log.complete(description, output, manager)
+                        try await log.unit.complete(description, [output], manager)
                     }
                     // The same results again, as after a lost answer, are no error; others are.
-                    try await log.complete(description, output, manager)
-                    let other = try log.unit.result(publicKey: await manager.publicKey(bench.kept, as: bench.alice))
+                    try await log.unit.complete(description, [output], manager)
+                    let other = try await log.unit.result(manager, under: bench.kept, as: bench.alice)
                     await #expect(throws: KeyManagementError.jobNotOpen(job.job, state: "evaluated"), note) {
-                        try await log.complete(description, other, manager)
+                        try await log.unit.complete(description, [other], manager)
                     }
                     try await log.collect(description, output, bench, manager)
                 }

@@ -64,31 +64,18 @@ import Testing
     func jobAge() async throws {
         let bench = try await FaultBench()
         let (manager, unit) = (bench.manager(), try SevenUnit())
-        let inputs = try await manager.encrypt([.init(sample)], under: bench.kept, as: bench.alice)
-            .digests
-        let job = try await manager.openJob(
-            inputs: inputs, keySet: bench.kept, profile: unit.profile, unit: unit.registered,
-            keepsOutputs: false,
-            as: bench.alice
-        ).body
-        let output = try unit.result(publicKey: await manager.publicKey(bench.kept, as: bench.alice))
-        let receipt = try unit.receipt(job, [output])
-        func complete() async throws -> JobState {
-            try await manager.completeJob(
-                job.job, receipt: receipt, outputs: [output], unit: unit.registered, profile: unit.profile
-            ).state
-        }
+        let (job, output) = try await bench.openJob(unit, manager, keepsOutputs: false)
         bench.clock.step(2 * 3600)
         #expect(try await manager.job(job.job, as: bench.alice).state == .failed)
         await #expect(throws: KeyManagementError.jobNotOpen(job.job, state: "too old")) {
-            try await complete()
+            try await unit.complete(job, [output], manager)
         }
         await #expect(throws: KeyManagementError.notVouched(Digest(of: output))) {
             try await manager.decrypt([output], of: bench.kept, as: bench.alice)
         }
         bench.clock.step(-4 * 3600)
         #expect(try await manager.job(job.job, as: bench.alice).state == .open)
-        #expect(try await complete() == .evaluated)
+        #expect(try await unit.complete(job, [output], manager).state == .evaluated)
         bench.clock.step(24 * 3600)
         #expect(try await manager.job(job.job, as: bench.alice).state == .evaluated)
         _ = try await manager.decrypt([output], of: bench.kept, as: bench.alice)
@@ -98,20 +85,11 @@ import Testing
     func jobAfterDestruction() async throws {
         let bench = try await FaultBench()
         let (manager, unit) = (bench.manager(), try SevenUnit())
-        let inputs = try await manager.encrypt([.init(sample)], under: bench.kept, as: bench.alice)
-            .digests
-        let job = try await manager.openJob(
-            inputs: inputs, keySet: bench.kept, profile: unit.profile, unit: unit.registered,
-            keepsOutputs: true,
-            as: bench.alice
-        ).body
-        let output = try unit.result(publicKey: await manager.publicKey(bench.kept, as: bench.alice))
+        let (job, output) = try await bench.openJob(unit, manager)
         _ = try await manager.destroy(bench.kept, as: bench.alice)
         let before = try await bench.objects.list(prefix: "")
         await #expect(throws: KeyManagementError.keySetDestroyed(bench.kept)) {
-            try await manager.completeJob(
-                job.job, receipt: unit.receipt(job, [output]), outputs: [output], unit: unit.registered,
-                profile: unit.profile)
+            try await unit.complete(job, [output], manager)
         }
         #expect(try await bench.objects.list(prefix: "") == before)
     }

@@ -7,56 +7,32 @@ import Testing
 
 /// Jobs and receipts: what a unit may make decryptable, and what it may not.
 @Suite struct JobTests {
-    /// An evaluation unit, honest unless a test makes it lie: its circuit gives encryptions of 7.
+    /// A unit that answers 7, and a key set that it works under.
     private struct Unit {
         let fixture: Fixture
         let keySet: String
-        let profile: CircuitProfile
-        let key: SigningKey
-        let registered: RegisteredUnit
+        let seven: SevenUnit
 
         init(_ fixture: Fixture, operator: KeySetOwner? = nil) async throws {
             self.fixture = fixture
             keySet = try await fixture.register()
-            profile = CircuitProfile(
-                model: "seven", modelDigest: Digest(of: Array("seven".utf8)),
-                parameters: try #require(ParameterPreset.named("ckks-12")).parameters, scaleBits: 31, inputLevel: 2,
-                outputLevel: 1, batch: 1, evaluationKeys: [])
-            key = try SigningKey(seed: SecretBytes(randomCount: 32))
-            registered = RegisteredUnit(name: "unit-1", verificationKey: key.verificationKey, operator: `operator`)
+            seven = try SevenUnit(operator: `operator`)
         }
 
         func result(level: Int = 1) async throws -> [UInt8] {
-            let context = try EncryptionContext.shared(profile.parameters)
-            let bytes = try await fixture.manager.publicKey(keySet, as: fixture.alice)
-            return try PublicKey(serialized: bytes, context: context)
-                .encrypt(CKKSEncoder(context).encode([7], scale: 0x1p31, level: level)).serialized()
+            try await seven.result(fixture.manager, under: keySet, level: level, as: fixture.alice)
         }
 
-        func open(keepsOutputs: Bool = true) async throws -> JobDescription {
-            let inputs = try await fixture.manager.encrypt([.init(sample)], under: keySet, as: fixture.alice).digests
-            return try await fixture.manager.openJob(
-                inputs: inputs, keySet: keySet, profile: profile, unit: registered, keepsOutputs: keepsOutputs,
-                as: fixture.alice
-            ).body
-        }
-
-        func receipt(_ job: JobDescription, _ outputs: [[UInt8]]) -> Receipt {
-            Receipt(
-                job: job.job, nonce: job.nonce, keySet: job.keySet, manifest: job.manifest,
-                modelDigest: job.modelDigest, profile: profile.digest, inputs: job.inputs,
-                outputs: outputs.map { Digest(of: $0) }, unit: job.unit, evaluated: Date())
+        func open(over inputs: [Digest]? = nil, keepsOutputs: Bool = true) async throws -> JobDescription {
+            try await seven.openJob(
+                fixture.manager, under: keySet, over: inputs, keepsOutputs: keepsOutputs, as: fixture.alice)
         }
 
         func complete(
             _ job: JobDescription, _ outputs: [[UInt8]], by signer: SigningKey? = nil,
             _ change: (inout Receipt) -> Void = { _ in }
         ) async throws -> JobSummary {
-            var receipt = receipt(job, outputs)
-            change(&receipt)
-            return try await fixture.manager.completeJob(
-                job.job, receipt: SignedStatement(receipt, by: signer ?? key).serialized(), outputs: outputs,
-                unit: registered, profile: profile)
+            try await seven.complete(job, outputs, fixture.manager, by: signer, change)
         }
 
         func decrypt(_ output: [UInt8]) async throws -> Double {
@@ -110,15 +86,7 @@ import Testing
         let unit = try await Unit(fixture)
         let (job, other) = (try await unit.open(), try await unit.open())
         let output = try await unit.result()
-        let digest = Digest(of: [1])
-        let changes: [(field: String, change: @Sendable (inout Receipt) -> Void)] = [
-            ("job", { $0.job = other.job }), ("nonce", { $0.nonce = other.nonce }),
-            ("key set", { $0.keySet = "ks-0123456789" }), ("manifest", { $0.manifest = digest }),
-            ("model", { $0.modelDigest = digest }), ("profile", { $0.profile = digest }),
-            ("inputs", { $0.inputs = other.inputs }), ("outputs", { $0.outputs = [digest] }),
-            ("no outputs", { $0.outputs = [] }), ("unit", { $0.unit = "unit-2" }),
-        ]
-        for (field, change) in changes {
+        for (field, change) in SevenUnit.wrongReceipts(other) {
             do {
                 _ = try await unit.complete(job, [output], change)
                 Issue.record("a receipt with another \(field) is believed")
@@ -163,9 +131,9 @@ import Testing
             await #expect(throws: KeyManagementError.unitIsRequester(unit: "unit-1")) { try await unit.open() }
             var timings = StepTimings()
             let ephemeral = try await fixture.manager.makeEphemeralKeySet(
-                for: unit.profile, as: fixture.alice, timings: &timings)
+                for: unit.seven.profile, as: fixture.alice, timings: &timings)
             #expect(throws: KeyManagementError.unitIsRequester(unit: "unit-1")) {
-                try ephemeral.openJob(inputs: [], profile: unit.profile, unit: unit.registered)
+                try ephemeral.openJob(inputs: [], profile: unit.seven.profile, unit: unit.seven.registered)
             }
         }
         let unit = try await Unit(fixture, operator: fixture.mallory.owner)
@@ -182,9 +150,7 @@ import Testing
         _ = try await unit.complete(try await unit.open(), [earlier])
         for input in [foreign[0], Digest(of: try await unit.result()), Digest(of: earlier)] {
             await #expect(throws: KeyManagementError.notVouched(input)) {
-                try await fixture.manager.openJob(
-                    inputs: [input], keySet: unit.keySet, profile: unit.profile, unit: unit.registered,
-                    keepsOutputs: false, as: fixture.alice)
+                try await unit.open(over: [input], keepsOutputs: false)
             }
         }
     }
@@ -192,7 +158,7 @@ import Testing
     @Test("an ephemeral key set decrypts its receipt's outputs at the circuit's level, and nothing else")
     func ephemeral() async throws {
         let fixture = try await Fixture()
-        let unit = try await Unit(fixture)
+        let unit = try SevenUnit()
         var timings = StepTimings()
         let keySet = try await fixture.manager.makeEphemeralKeySet(
             for: unit.profile, as: fixture.alice, timings: &timings)
@@ -201,12 +167,12 @@ import Testing
             inputs: inputs.map { Digest(of: $0) }, profile: unit.profile, unit: unit.registered
         ).body
         // The input itself as the output: level 2, where the circuit ends at 1.
-        let receipt = try SignedStatement(unit.receipt(job, inputs), by: unit.key).serialized()
+        let receipt = try unit.receipt(job, inputs)
         await #expect(throws: KeyManagementError.homomorphicEncryption(.invalidLevel(2, maximum: 1))) {
             _ = try await keySet.decrypt(
                 inputs, receipt: receipt, job: job, profile: unit.profile, unit: unit.registered, timings: &timings)
         }
-        let forged = try SignedStatement(unit.receipt(job, inputs), by: fixture.keys.requestKey).serialized()
+        let forged = try unit.receipt(job, inputs, by: fixture.keys.requestKey)
         await #expect(throws: KeyManagementError.receiptRejected(.unknownSigner)) {
             _ = try await keySet.decrypt(
                 inputs, receipt: forged, job: job, profile: unit.profile, unit: unit.registered, timings: &timings)

@@ -1,8 +1,6 @@
 import Attestation
 import Foundation
-import HomomorphicEncryption
 import KeyManagement
-import SecretMemory
 import Synchronization
 import Testing
 
@@ -35,18 +33,7 @@ import Testing
         static func open(
             _ manager: KeyManager, _ keySet: String, _ inputs: [Digest], _ requester: Requester
         ) async throws -> String {
-            let profile = CircuitProfile(
-                model: "seven", modelDigest: Digest(of: [7]),
-                parameters: try #require(ParameterPreset.named("ckks-12")).parameters, scaleBits: 31,
-                inputLevel: 2,
-                outputLevel: 1, batch: 1, evaluationKeys: [])
-            let key = try SigningKey(seed: SecretBytes(randomCount: 32)).verificationKey
-            return try await manager.openJob(
-                inputs: inputs, keySet: keySet, profile: profile,
-                unit: RegisteredUnit(name: "unit-1", verificationKey: key, operator: nil),
-                keepsOutputs: true,
-                as: requester
-            ).body.job
+            try await SevenUnit().openJob(manager, under: keySet, over: inputs, as: requester).job
         }
 
         /// What reads a row of the collection.

@@ -399,30 +399,9 @@ import Testing
 private func evaluated(
     _ fixture: Fixture, _ keySet: String, as requester: Requester? = nil
 ) async throws -> (job: String, output: [UInt8]) {
-    let requester = requester ?? fixture.alice
-    let manager = fixture.manager
-    let manifest = try await manager.signedManifest(keySet, as: requester).body
-    let profile = CircuitProfile(
-        model: "seven", modelDigest: Digest(of: Array("seven".utf8)), parameters: manifest.parameters,
-        scaleBits: 31,
-        inputLevel: 2, outputLevel: 1, batch: 1, evaluationKeys: [])
-    let key = try SigningKey(seed: SecretBytes(randomCount: 32))
-    let unit = RegisteredUnit(name: "unit-1", verificationKey: key.verificationKey, operator: nil)
-    let inputs = try await manager.encrypt([.init(sample)], under: keySet, as: requester).digests
-    let job = try await manager.openJob(
-        inputs: inputs, keySet: keySet, profile: profile, unit: unit, keepsOutputs: true, as: requester
-    ).body
-    let context = try EncryptionContext.shared(profile.parameters)
-    let output = try PublicKey(
-        serialized: await manager.publicKey(keySet, as: requester), context: context
-    ).encrypt(CKKSEncoder(context).encode([7], scale: 0x1p31, level: 1)).serialized()
-    let receipt = Receipt(
-        job: job.job, nonce: job.nonce, keySet: job.keySet, manifest: job.manifest,
-        modelDigest: job.modelDigest,
-        profile: profile.digest, inputs: job.inputs, outputs: [Digest(of: output)], unit: job.unit,
-        evaluated: Date())
-    _ = try await manager.completeJob(
-        job.job, receipt: SignedStatement(receipt, by: key).serialized(), outputs: [output], unit: unit,
-        profile: profile)
+    let (unit, manager, requester) = (try SevenUnit(), fixture.manager, requester ?? fixture.alice)
+    let job = try await unit.openJob(manager, under: keySet, as: requester)
+    let output = try await unit.result(manager, under: keySet, as: requester)
+    try await unit.complete(job, [output], manager)
     return (job.job, output)
 }

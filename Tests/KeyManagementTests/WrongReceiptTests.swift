@@ -185,19 +185,3 @@ import Testing
         #expect(abs(try await decrypt(unit.receipt(job, outputs)) - 7) < 1e-3)
     }
 }
-
-extension SevenUnit {
-    /// Every field of a receipt, as it is true of something else.
-    static func wrongReceipts(
-        _ other: JobDescription
-    ) -> [(field: String, change: @Sendable (inout Receipt) -> Void)] {
-        let digest = Digest(of: [1])
-        return [
-            ("job", { $0.job = other.job }), ("nonce", { $0.nonce = other.nonce }),
-            ("key set", { $0.keySet = "ks-0123456789" }), ("manifest", { $0.manifest = digest }),
-            ("model", { $0.modelDigest = digest }), ("profile", { $0.profile = digest }),
-            ("inputs", { $0.inputs = other.inputs }), ("outputs", { $0.outputs = [digest] }),
-            ("no outputs", { $0.outputs = [] }), ("unit", { $0.unit = "unit-2" }),
-        ]
-    }
-}

@@ -1,4 +1,5 @@
 import Foundation
+import TestSupport
 
 /// A directory that takes only so many bytes: a small tmpfs where mounting is allowed, else any
 /// directory while the size of this process's files is limited.
@@ -7,25 +8,25 @@ final class SmallDevice {
     /// No more than this goes in, in bytes.
     let capacity: Int
     /// Whether the refusal is that of a full device, not that of a file too large.
-    let isMounted: Bool
+    var isMounted: Bool { mounted != nil }
 
-    private let directory: TemporaryDirectory
+    private let mounted: MountedDevice?
+    private let directory: TemporaryDirectory?
     private var oldLimit = rlimit()
 
     /// Above what any other test of this process writes to one file.
     private static let fileLimit = 64 << 20
-    private static let mountedSize = 4 << 20
 
     init() throws {
-        directory = try TemporaryDirectory()
-        path = directory.path
-        isMounted = Self.run("mount", "-t", "tmpfs", "-o", "size=\(Self.mountedSize)", "tmpfs", path)
-        if isMounted {
-            capacity = Self.mountedSize
+        mounted = try MountedDevice(mebibytes: 4)
+        if let mounted {
+            (path, directory) = (mounted.path, nil)
+            capacity = 4 << 20
             // Half of it is taken, until `free` is called.
-            let ballast = Data(count: capacity / 2)
-            try ballast.write(to: URL(fileURLWithPath: path + "/ballast"))
+            try mounted.fill(butKiB: capacity / 2 / 1024)
         } else {
+            let directory = try TemporaryDirectory()
+            (path, self.directory) = (directory.path, directory)
             capacity = Self.fileLimit
             signal(SIGXFSZ, SIG_IGN)
             guard getrlimit(Self.fileSize, &oldLimit) == 0 else { throw POSIXError(.EINVAL) }
@@ -37,31 +38,18 @@ final class SmallDevice {
 
     /// Makes room.
     func free() {
-        if isMounted {
-            unlink(path + "/ballast")
+        if let mounted {
+            try? mounted.empty()
         } else {
             setrlimit(Self.fileSize, &oldLimit)
         }
     }
 
-    deinit {
-        free()
-        if isMounted { _ = Self.run("umount", "-l", path) }
-    }
+    deinit { free() }
 
     #if canImport(Glibc)
         private static let fileSize = __rlimit_resource_t(RLIMIT_FSIZE.rawValue)
     #else
         private static let fileSize = RLIMIT_FSIZE
     #endif
-
-    private static func run(_ arguments: String...) -> Bool {
-        let process = Process()
-        process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
-        process.arguments = arguments
-        process.standardError = FileHandle.nullDevice
-        guard (try? process.run()) != nil else { return false }
-        process.waitUntilExit()
-        return process.terminationStatus == 0
-    }
 }

@@ -49,13 +49,7 @@ import Testing
         "the key-recovery query gets no answer: not by decrypt, nor by a job, nor as a unit's result")
     func keyRecovery() async throws {
         try await Installation.use { installation in
-            let liar = try LyingUnit(before: installation.unitPort)
-            try installation.changeConfiguration {
-                $0.replacingOccurrences(
-                    of: "url: http://127.0.0.1:\(installation.unitPort)",
-                    with: "url: http://127.0.0.1:\(liar.port)")
-            }
-            try await installation.restart()
+            let liar = try await installation.putLiarBeforeUnit()
             let alice = installation.alice
             var request = RegisterRequest(requestId: "r", mode: "envelope", model: "heart-disease")
             request.decryptionBudget = 9

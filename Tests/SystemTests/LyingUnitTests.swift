@@ -20,13 +20,7 @@ import Testing
 
         static func use(_ body: (Scene) async throws -> Void) async throws {
             try await Installation.use { installation in
-                let liar = try LyingUnit(before: installation.unitPort)
-                try installation.changeConfiguration {
-                    $0.replacingOccurrences(
-                        of: "url: http://127.0.0.1:\(installation.unitPort)",
-                        with: "url: http://127.0.0.1:\(liar.port)")
-                }
-                try await installation.restart()
+                let liar = try await installation.putLiarBeforeUnit()
                 let keySet = try await installation.alice.register(
                     RegisterRequest(requestId: "r", mode: "direct", model: "heart-disease")
                 ).body.id
@@ -292,6 +286,17 @@ extension Installation {
     func restart() async throws {
         killGateway()
         try await start()
+    }
+
+    /// Has the gateway reach its unit through a liar from now on.
+    func putLiarBeforeUnit() async throws -> LyingUnit {
+        let liar = try LyingUnit(before: unitPort)
+        try changeConfiguration {
+            $0.replacingOccurrences(
+                of: "url: http://127.0.0.1:\(unitPort)", with: "url: http://127.0.0.1:\(liar.port)")
+        }
+        try await restart()
+        return liar
     }
 
     /// Another unit with a changed configuration, on a port of its own.
