@@ -4,7 +4,9 @@ import Foundation
 import HomomorphicEncryption
 import KeyManagement
 import Logging
+import SecretKeys
 import SecretMemory
+import TestSupport
 import Testing
 
 /// Whatever the object store answers instead of what was stored is named, and the KMS is not asked to open anything.
@@ -169,6 +171,37 @@ import Testing
         await scene.refuses(
             object, "a later result", .bytes(try await evaluated(fixture, scene.keySet).output))
         try await scene.isUnharmed(object)
+    }
+
+    @Test(
+        "the key set's own keys, made from its own seed for a second generation, are not those of the first",
+        arguments: ["public-key", "relinearization", "galois-3"])
+    func otherGeneration(object: String) async throws {
+        let scene = try await Scene(.direct)
+        try await scene.use("sealed-seed")
+        let context = try EncryptionContext.shared(try #require(ParameterPreset.named("ckks-12")).parameters)
+        guard let seed = Seed(try SecretBytes(copying: scene.kms.lastSecret)) else {
+            Issue.record("the KMS opened no seed")
+            return
+        }
+        let secret = try seed.secretKey(context)
+        func key(generation: UInt32) throws -> [UInt8] {
+            switch object {
+            case "public-key": return try seed.publicKey(secret, generation: generation).serialized()
+            case "relinearization":
+                let id = EvaluationKeyID(kind: .relinearization, level: 2, generation: generation)
+                return try seed.evaluationKey(id, secret).serialized()
+            default:
+                let id = EvaluationKeyID(kind: .galois, galois: 3, level: 2, generation: generation)
+                return try seed.evaluationKey(id, secret).serialized()
+            }
+        }
+        // What is stored can be made again from the seed, bit for bit; so nothing but the generation differs.
+        let (first, second) = (try key(generation: 0), try key(generation: 1))
+        #expect(try scene.bytes(object) == first)
+        #expect(second.count == first.count && second != first)
+        await scene.refuses(object, "of generation 1", .bytes(second))
+        try await scene.use(object)
     }
 
     @Test("a manifest with any member changed, by any signer, is not the one that the row names")
