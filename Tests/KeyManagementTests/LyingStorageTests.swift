@@ -348,6 +348,22 @@ import Testing
         try await scene.isUnharmed("sealed-seed")
     }
 
+    @Test("the size of what the store does not give is not told as nothing")
+    func sizes() async throws {
+        let scene = try await Scene()
+        let (manager, alice) = (scene.manager, scene.fixture.alice)
+        let names = ["sealed-seed", "sealed-data-key"]
+        let whole = try names.reduce(0) { $0 + (try scene.bytes($1).count) }
+        for name in names {
+            #expect(try await manager.show(scene.keySet, as: alice).sealedSeedBytes == whole)
+            scene.store.lie(.missing, at: scene.key(name))
+            #expect(try await manager.show(scene.keySet, as: alice).sealedSeedBytes == nil)
+            scene.store.lie(nil, at: scene.key(name))
+        }
+        _ = try await manager.destroy(scene.keySet, as: alice)
+        #expect(try await manager.show(scene.keySet, as: alice).sealedSeedBytes == 0)
+    }
+
     @Test("copies under other names are nobody's, and destroying removes them")
     func duplicates() async throws {
         let scene = try await Scene(.direct)
