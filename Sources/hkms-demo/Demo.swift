@@ -188,7 +188,8 @@ struct Measurement: Encodable {
         let keyCreation, seal, open, sampleEncryption, prediction, decryption, secretKeyFromSeed: Double
     }
     struct Bytes: Encodable {
-        let publicKey, evaluationKeys, sealedSeed, encryptedSamples, encryptedPredictions: Int
+        let publicKey, evaluationKeys, encryptedSamples, encryptedPredictions: Int
+        let sealedSeed: Int?
     }
     let mode, kms: String
     let records: Int
