@@ -196,8 +196,8 @@ let package = Package(
             name: "KeyManagementTests",
             dependencies: [
                 "Attestation", "HomomorphicEncryption", "KeyManagement", "KeyManagementTestSupport", "RLWE",
-                "SecretMemory", "StorageFiles", "StorageSQLite", "TestSupport", "TrustedKMSSoftware", .complexModule,
-                .logging,
+                "SecretKeys", "SecretMemory", "StorageFiles", "StorageSQLite", "TestSupport", "TrustedKMSSoftware",
+                .complexModule, .crypto, .logging,
             ],
             swiftSettings: swiftSettings),
         .testTarget(

@@ -9,6 +9,7 @@ public struct CKKSPlaintext: Sendable {
     /// What the values were multiplied by.
     public let scale: Double
 
+    /// Any scale is taken; what uses a plaintext refuses one that is none, and another basis.
     /// - Parameter polynomial: in the NTT domain, over the first `level` primes of its parameters.
     public init(polynomial: RNSPolynomial, scale: Double) {
         self.polynomial = polynomial
@@ -77,7 +78,7 @@ public struct CKKSEncoder: Sendable {
         let modulusBits = context.modulusBits(level: level)
         // Half the modulus is for each sign.
         guard largest.isFinite, largest < 1 || .log2(largest) + 1 < modulusBits else {
-            let bits = largest.isFinite ? Int(Double.log2(largest).rounded(.up)) : Int.max
+            let bits = largest.isFinite ? Int(Double.log2(largest).rounded(.up)) : nil
             throw .valueOutOfRange(bits: bits, modulusBits: Int(modulusBits))
         }
         // A Double has 53 bits: beyond 2^62 a common power of two is taken out, which loses nothing
@@ -119,10 +120,7 @@ public struct CKKSEncoder: Sendable {
     ) throws(HEError) -> (real: [Double], imaginary: [Double]) {
         let count = count ?? slotCount
         guard (0...slotCount).contains(count) else { throw .tooManyValues(count: count, slots: slotCount) }
-        try context.requireLevel(plaintext.level)
-        guard plaintext.polynomial.basis.isCompatible(with: context.ciphertextBasis(level: plaintext.level)) else {
-            throw .parameterMismatch
-        }
+        try context.require(plaintext)
         var polynomial = plaintext.polynomial
         polynomial.inverseTransform()
         let inverseScale = 1 / plaintext.scale

@@ -41,7 +41,7 @@ public struct CKKSEvaluator: Sendable {
     /// Slot-wise product with known values; the scales multiply.
     public func multiply(_ ciphertext: Ciphertext, _ plaintext: CKKSPlaintext) throws(HEError) -> Ciphertext {
         try context.require(ciphertext.context)
-        try requireBasis(plaintext)
+        try context.require(plaintext)
         try requireSameLevel(ciphertext.level, plaintext.level)
         let scale = try productScale(ciphertext.scale, plaintext.scale, level: ciphertext.level)
         return try Ciphertext(
@@ -189,13 +189,6 @@ public struct CKKSEvaluator: Sendable {
         guard left == right else { throw .levelMismatch(left, right) }
     }
 
-    private func requireBasis(_ plaintext: CKKSPlaintext) throws(HEError) {
-        try context.requireLevel(plaintext.level)
-        guard plaintext.polynomial.form == .evaluation,
-            plaintext.polynomial.basis.isCompatible(with: context.ciphertextBasis(level: plaintext.level))
-        else { throw .parameterMismatch }
-    }
-
     private func requireSameShape(_ left: Ciphertext, _ right: Ciphertext) throws(HEError) {
         try context.require(left.context)
         try context.require(right.context)
@@ -205,7 +198,7 @@ public struct CKKSEvaluator: Sendable {
 
     private func requireSameShape(_ ciphertext: Ciphertext, _ plaintext: CKKSPlaintext) throws(HEError) {
         try context.require(ciphertext.context)
-        try requireBasis(plaintext)
+        try context.require(plaintext)
         try requireSameLevel(ciphertext.level, plaintext.level)
         try requireSameScale(ciphertext.scale, plaintext.scale)
     }

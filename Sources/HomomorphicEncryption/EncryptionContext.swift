@@ -85,4 +85,14 @@ public final class EncryptionContext: Sendable {
     func require(_ other: EncryptionContext) throws(HEError) {
         guard self === other || parameterDigest == other.parameterDigest else { throw .parameterMismatch }
     }
+
+    /// Whether a plaintext, which anybody may put together, is one of these parameters.
+    /// - Throws: ``HEError/invalidLevel(_:maximum:)``, ``HEError/parameterMismatch``, ``HEError/invalidScale(_:)``.
+    package func require(_ plaintext: CKKSPlaintext) throws(HEError) {
+        try requireLevel(plaintext.level)
+        guard plaintext.polynomial.form == .evaluation,
+            plaintext.polynomial.basis.isCompatible(with: ciphertextBasis(level: plaintext.level))
+        else { throw .parameterMismatch }
+        guard plaintext.scale.isFinite, plaintext.scale >= 1 else { throw .invalidScale(plaintext.scale) }
+    }
 }

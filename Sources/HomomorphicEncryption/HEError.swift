@@ -8,8 +8,8 @@ public enum HEError: Error, Equatable, Sendable {
     // Values
     case tooManyValues(count: Int, slots: Int)
     case notFinite(index: Int)
-    /// |value| * scale does not fit the modulus of the level.
-    case valueOutOfRange(bits: Int, modulusBits: Int)
+    /// |value| * scale does not fit the modulus of the level; `bits` is nil where it does not even fit a Double.
+    case valueOutOfRange(bits: Int?, modulusBits: Int)
     case invalidScale(Double)
 
     // Objects that do not fit together
@@ -46,7 +46,8 @@ extension HEError: CustomStringConvertible {
         case .tooManyValues(let count, let slots): "\(count) values do not fit into \(slots) slots: split them"
         case .notFinite(let index): "value \(index) is not a finite number"
         case .valueOutOfRange(let bits, let modulusBits):
-            "a value times the scale takes \(bits) bits and the modulus has \(modulusBits): scale the data down"
+            "a value times the scale \(bits.map { "takes \($0) bits" } ?? "is not finite") and the modulus has "
+                + "\(modulusBits) bits: scale the data down"
         case .invalidScale(let scale): "\(scale) is not a scale: it is a finite number of at least 1"
         case .parameterMismatch: "the object belongs to other parameters"
         case .levelMismatch(let left, let right):

@@ -7,12 +7,8 @@ extension PublicKey {
     ///
     /// The level is the plaintext's.
     public func encrypt(_ plaintext: CKKSPlaintext) throws -> Ciphertext {
-        let level = plaintext.level
-        try context.requireLevel(level)
-        let basis = context.ciphertextBasis(level: level)
-        guard plaintext.polynomial.basis.isCompatible(with: basis), plaintext.polynomial.form == .evaluation else {
-            throw HEError.parameterMismatch
-        }
+        try context.require(plaintext)
+        let basis = context.ciphertextBasis(level: plaintext.level)
         let degree = context.degree
         let randomness = try SecretBytes(randomCount: 32)
         let u = try Samplers.ternary(degree: degree, key: randomness, x: 0, y: 0)

@@ -72,6 +72,7 @@ public final class EphemeralKeySet: Sendable {
         do {
             let receipt = try SignedStatement<Receipt>(verifying: envelope, pinned: [unit.verificationKey])
             try receipt.body.validate(answering: job, profile: profile.digest)
+            guard job.unit == unit.name else { throw AttestationError.mismatch(field: "evaluation unit") }
             guard receipt.body.outputs == outputs.map({ Digest(of: $0) }) else {
                 throw AttestationError.mismatch(field: "list of outputs")
             }

@@ -61,7 +61,7 @@ extension KeyManager {
         let spent = ciphertexts.count
         let exposed = exposes
         try await change(keySet) { row throws(KeyManagementError) in
-            guard row.state == .active else { throw .keySetNotActive(keySet, state: row.state) }
+            guard row.standing == .active else { throw .keySetNotActive(keySet, state: row.standing) }
             if let budget = row.budget {
                 guard budget >= spent else { throw .budgetExhausted }
                 row.budget = budget - spent
@@ -166,11 +166,22 @@ extension KeyManager {
         return SeedHolder(seed)
     }
 
-    /// Counts a failure and suspends the key set at the limit.
+    /// Counts a failure; at the limit that suspends the key set (``KeySetRow/standing``).
+    /// - Returns: the uniform error, or why the failure could not be counted. The latter tells a requester nothing of
+    ///   key or ciphertext: where this write fails, the debit before a release fails alike.
     private func failure(_: UniformFailure, _ keySet: String) async -> KeyManagementError {
         logger.error("decryption failed after the seed was opened", metadata: ["keySet": "\(keySet)"])
-        let row = try? await change(keySet) { row throws(KeyManagementError) in row.failures += 1 }
-        if let row, row.failures >= Self.failureLimit { _ = try? await transition(keySet, to: .suspended) }
-        return .decryptionFailed
+        // In a task of its own: a requester who hangs up in time would have it not counted.
+        let counting = Task {
+            let row = try await change(keySet) { row throws(KeyManagementError) in row.failures += 1 }
+            if row.standing != row.state { _ = try? await transition(keySet, to: row.standing) }
+        }
+        do {
+            try await counting.value
+            return .decryptionFailed
+        } catch {
+            logger.error("the failure could not be counted", metadata: ["keySet": "\(keySet)"])
+            return KeyManagementError(error)
+        }
     }
 }

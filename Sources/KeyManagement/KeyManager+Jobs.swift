@@ -91,13 +91,14 @@ extension KeyManager {
         } catch { throw .statementRejected(error) }
     }
 
-    /// Takes a job's one receipt; from then on its outputs may be decrypted.
+    /// Takes a job's one receipt; from then on its outputs may be decrypted. Repeating it with the same outputs is no
+    /// error: the answer to the first may have got lost.
     /// - Parameter outputs: the ciphertexts that came with the receipt.
     public func completeJob(
         _ job: String, receipt envelope: [UInt8], outputs: [[UInt8]], unit: RegisteredUnit, profile: CircuitProfile
     ) async throws(KeyManagementError) -> JobSummary {
         guard var stored = try await records.read(JobRow.self, id: job) else { throw .unknownJob(job) }
-        guard stored.row.state == .open else { throw .jobNotOpen(job, state: stored.row.state.rawValue) }
+        guard stored.row.state != .failed else { throw .jobNotOpen(job, state: stored.row.state.rawValue) }
         guard !isAbandoned(stored.row) else { throw .jobNotOpen(job, state: "too old") }
         // Nothing is stored under a key set whose objects were removed.
         let keySet = stored.row.keySet
@@ -115,11 +116,12 @@ extension KeyManager {
         } catch let error as AttestationError {
             throw .receiptRejected(error)
         } catch { throw KeyManagementError(error) }
+        guard stored.row.state == .open else { return try answered(stored.row, by: receipt.body) }
         _ = try await results(outputs, of: profile)
         if stored.row.keepsOutputs {
-            for (index, output) in outputs.enumerated() {
+            for (digest, output) in zip(receipt.body.outputs, outputs) {
                 do {
-                    let key = try outputKey(job, index, keySet: stored.row.keySet)
+                    let key = try outputKey(job, digest, keySet: stored.row.keySet)
                     try await objects.put(output, at: key, onlyIfAbsent: false)
                 } catch { throw KeyManagementError(error) }
             }
@@ -141,7 +143,16 @@ extension KeyManager {
         do {
             try await records.apply(changes)
         } catch .metadataStore(.conflict) {
-            throw .jobNotOpen(job, state: "answered by another receipt")
+            guard let winner = try await records.read(JobRow.self, id: job)?.row else { throw .unknownJob(job) }
+            return try answered(winner, by: receipt.body)
+        }
+        return summary(row)
+    }
+
+    /// A job that is no longer open, to one who brings a receipt for it: only its own outputs change nothing.
+    private func answered(_ row: JobRow, by receipt: Receipt) throws(KeyManagementError) -> JobSummary {
+        guard row.state == .evaluated, row.outputs == receipt.outputs else {
+            throw .jobNotOpen(row.job, state: row.state.rawValue)
         }
         return summary(row)
     }
@@ -179,8 +190,8 @@ extension KeyManager {
             let context = try EncryptionContext.shared(manifest.parameters)
             let limit = Ciphertext.serializedByteCount(polynomials: 3, level: context.maximumLevel, context: context)
             var outputs: [[UInt8]] = []
-            for (index, digest) in summary.outputs.enumerated() {
-                let bytes = try await read(try outputKey(job, index, keySet: summary.keySet), limit: limit)
+            for digest in summary.outputs {
+                let bytes = try await read(try outputKey(job, digest, keySet: summary.keySet), limit: limit)
                 guard Digest(of: bytes) == digest else { throw KeyManagementError.objectTampered("output of \(job)") }
                 outputs.append(bytes)
             }
@@ -188,9 +199,10 @@ extension KeyManager {
         } catch { throw KeyManagementError(error) }
     }
 
-    /// Among the key set's objects, so that destroying it removes them.
-    private func outputKey(_ job: String, _ index: Int, keySet: String) throws(KeyManagementError) -> ObjectKey {
-        try objectKey(keySet, "jobs/\(job)/output-\(index)")
+    /// Among the key set's objects, so that destroying it removes them. Named by content: of two receipts that come at
+    /// once, the one that is not taken must not overwrite the results of the other.
+    private func outputKey(_ job: String, _ output: Digest, keySet: String) throws(KeyManagementError) -> ObjectKey {
+        try objectKey(keySet, "jobs/\(job)/output-\(output.hex)")
     }
 
     /// Ends a job that will have no receipt.

@@ -25,8 +25,8 @@ public struct KeySetDescription: Sendable, Hashable {
     public let exposed: Bool
     /// A result was released raw: this key set can never release to others.
     public let tainted: Bool
-    /// Bytes of sealed seed and sealed data key as stored; 0 once destroyed.
-    public let sealedSeedBytes: Int
+    /// Bytes of sealed seed and sealed data key as stored; 0 once destroyed, nil where the store does not give them.
+    public let sealedSeedBytes: Int?
     public let destroyed: Date?
 }
 
@@ -74,17 +74,22 @@ extension KeyManager {
     func description(
         _ row: KeySetRow, manifest: SignedStatement<KeySetManifest>
     ) async throws(KeyManagementError) -> KeySetDescription {
-        var sealedBytes = 0
+        var sealedBytes: Int? = 0
         if row.state != .destroyed {
-            for name in manifest.body.sealing.sealedDataKey == nil
-                ? ["sealed-seed"] : ["sealed-seed", "sealed-data-key"]
-            {
-                sealedBytes +=
-                    (try? await read(try objectKey(row.keySet, name), limit: SealedObject.maximumBytes).count) ?? 0
+            let hasDataKey = manifest.body.sealing.sealedDataKey != nil
+            do {
+                var sum = 0
+                for name in hasDataKey ? ["sealed-seed", "sealed-data-key"] : ["sealed-seed"] {
+                    sum += try await read(objectKey(row.keySet, name), limit: SealedObject.maximumBytes).count
+                }
+                sealedBytes = sum
+            } catch {
+                // Everything else is known, and the key set can still be destroyed.
+                sealedBytes = nil
             }
         }
         return KeySetDescription(
-            manifest: manifest.body, manifestDigest: manifest.digest, state: row.state,
+            manifest: manifest.body, manifestDigest: manifest.digest, state: row.standing,
             counters: .init(
                 encryptions: row.encryptions, decryptions: row.decryptions, decryptionsLeft: row.budget,
                 failures: row.failures),

@@ -101,10 +101,13 @@ public final class KeyManager: Sendable {
     /// The row of a key set that is ready for use.
     func activeRow(_ keySet: String, for requester: Requester) async throws(KeyManagementError) -> Stored<KeySetRow> {
         let stored = try await row(keySet, for: requester)
-        switch stored.row.state {
+        switch stored.row.standing {
         case .active: return stored
         case .destroyed: throw .keySetDestroyed(keySet)
-        default: throw .keySetNotActive(keySet, state: stored.row.state)
+        case let standing:
+            // A store did not take the manifest of the suspension when the failures were counted.
+            if stored.row.state != standing { _ = try? await transition(keySet, to: standing) }
+            throw .keySetNotActive(keySet, state: standing)
         }
     }
 

@@ -28,6 +28,10 @@ struct KeySetRow: AuthenticatedRow {
     var exposed = false
     /// A result was released raw.
     var tainted = false
+
+    /// The state that counts: too many failures suspend from the write on that counted the last of them, also where the
+    /// manifest that says so could not be stored.
+    var standing: KeySetState { state == .active && failures >= KeyManager.failureLimit ? .suspended : state }
 }
 
 /// One registration by a client's request id.

@@ -39,11 +39,8 @@ extension SecretKey {
     /// Encrypts under the secret key: c_0 = -(a s + e) + m, c_1 = a, with a and e from fresh bytes of the
     /// system's generator, never from a seed. Less noise than under the public key.
     public borrowing func encrypt(_ plaintext: CKKSPlaintext) throws -> Ciphertext {
-        try context.requireLevel(plaintext.level)
+        try context.require(plaintext)
         let basis = context.ciphertextBasis(level: plaintext.level)
-        guard plaintext.polynomial.basis.isCompatible(with: basis), plaintext.polynomial.form == .evaluation else {
-            throw HEError.parameterMismatch
-        }
         let rho = try SecretBytes(randomCount: 32).withUnsafeBytes { Array($0) }
         let a = try UniformHalf.expand(rho: rho, digit: 0, basis: basis) { UInt32($0) }
         let errorKey = try SecretBytes(randomCount: 32)

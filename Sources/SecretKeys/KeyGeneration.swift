@@ -47,8 +47,8 @@ extension Seed {
         }
     }
 
-    /// A key that switches from `source`'s secret to `secret`; this seed is `secret`'s. Both have equal N
-    /// and, for the rows to be the same, the same parameters.
+    /// A key that switches from `source`'s secret to `secret`; this seed is `secret`'s. Of the source's
+    /// parameters only N must be the same: its s is reduced modulo the primes of `secret`.
     public borrowing func switchingKey(
         _ id: EvaluationKeyID, from source: borrowing SecretKey, to secret: borrowing SecretKey
     ) throws -> EvaluationKey {

@@ -79,7 +79,7 @@ struct Demo: AsyncParsableCommand {
             "   seal         \(ms(registered.timings, "seal")); \(keySet.kms.provider) key \"\(keySet.kms.key)\"\(keySet.kms.keyVersion.map { " version \($0)" } ?? "") \(sealer)"
         )
         for object in keySet.objects { say("   \(pad(object.name, 22)) \(size(object.bytes))  level \(object.level)") }
-        say("   \(pad("sealed seed", 22)) \(size(keySet.bytes.sealedSeed))")
+        say("   \(pad("sealed seed", 22)) \(keySet.bytes.sealedSeed.map(size) ?? "not available")")
 
         let predicted = try await client.predict(
             model: info.name, PredictRequest(keySet: keySet.id, records: records.records))
@@ -188,7 +188,9 @@ struct Measurement: Encodable {
         let keyCreation, seal, open, sampleEncryption, prediction, decryption, secretKeyFromSeed: Double
     }
     struct Bytes: Encodable {
-        let publicKey, evaluationKeys, sealedSeed, encryptedSamples, encryptedPredictions: Int
+        let publicKey, evaluationKeys: Int
+        let sealedSeed: Int?
+        let encryptedSamples, encryptedPredictions: Int
     }
     let mode, kms: String
     let records: Int

@@ -41,10 +41,20 @@ import Testing
                 #expect(try await objects.list(prefix: "") == before)
             }
             if room == 0 {
-                await #expect(throws: KeyManagementError.self) {
-                    try await manager.destroy(kept, as: fixture.alice)
+                // Its last manifest has no room.
+                let error = await refusal { _ = try await manager.destroy(kept, as: fixture.alice) }
+                #expect(error.map(Self.namesTheSpace) == true, "\(error.map { "\($0)" } ?? "destroyed")")
+                let shown = try await manager.show(kept, as: fixture.alice)
+                #expect(shown.state == .active)
+                // A decryption needs room for its debit where the metadata is, and is not released without.
+                let undone = await refusal {
+                    _ = try await manager.decrypt(ciphertexts, of: kept, count: 8, as: fixture.alice)
                 }
-                #expect(try await manager.show(kept, as: fixture.alice).state == .active)
+                #expect(undone.map(Self.namesTheSpace) ?? true, "\(undone.map { "\($0)" } ?? "")")
+                if !isMetadataThere { #expect(undone == nil) }
+                let counters = try await manager.show(kept, as: fixture.alice).counters
+                #expect(counters.decryptions == shown.counters.decryptions + (undone == nil ? 1 : 0))
+                #expect(counters.failures == 0)
             }
             try device.empty()
             let keySet = try await manager.register(request, as: fixture.alice).keySet.manifest.keySet
@@ -114,6 +124,36 @@ import Testing
         #expect(keySet.isNew)
         _ = try await manager.destroy(kept, as: fixture.alice)
         #expect(try await manager.show(kept, as: fixture.alice).state == .destroyed)
+    }
+
+    @Test(
+        "a disk that turns read-only under the open stores refuses by name to decrypt and to destroy",
+        .enabled(if: FailingDisk.canMount, "needs the right to mount an ext4 image (root)"), arguments: [true, false])
+    func readOnlyUnderneath(areObjectsThere: Bool) async throws {
+        let fixture = try await Fixture()
+        let disk = try #require(try FailingDisk())
+        let metadata = try SQLiteMetadataStore(path: disk.path + "/metadata.sqlite")
+        let objects = areObjectsThere ? try FileObjectStore(directory: disk.path + "/objects") : fixture.objects
+        let manager = Fixture.manager(kms: fixture.kms, objects: objects, metadata: metadata, keys: fixture.keys)
+        let kept = try await manager.register(fixture.request(), as: fixture.alice).keySet.manifest.keySet
+        let ciphertexts = try await manager.encrypt([.init(sample)], under: kept, as: fixture.alice).ciphertexts
+        try disk.fail()
+        for _ in 0..<2 {
+            let undone = await refusal { _ = try await manager.decrypt(ciphertexts, of: kept, as: fixture.alice) }
+            guard case .metadataStore(.unavailable) = undone else {
+                Issue.record("\(undone.map { "\($0)" } ?? "decrypted without a debit")")
+                return
+            }
+            let error = await refusal { _ = try await manager.destroy(kept, as: fixture.alice) }
+            switch error {
+            case .objectStore(.unavailable(let reason)): #expect(areObjectsThere && reason.contains("read-only"))
+            case .metadataStore(.unavailable): #expect(!areObjectsThere)
+            default: Issue.record("\(error.map { "\($0)" } ?? "destroyed")")
+            }
+        }
+        let shown = try await manager.show(kept, as: fixture.alice)
+        #expect(shown.state == .active && shown.counters.decryptions == 0 && shown.counters.failures == 0)
+        #expect(await manager.unavailableSystems().count == (areObjectsThere ? 2 : 1))
     }
 
     @Test(

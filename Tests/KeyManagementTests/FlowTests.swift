@@ -3,6 +3,7 @@ import Foundation
 import HomomorphicEncryption
 import KeyManagement
 import SecretMemory
+import StorageSQLite
 import Testing
 
 @Suite struct FlowTests {
@@ -173,13 +174,20 @@ import Testing
     @Test("concurrent decryptions neither lose a debit nor exceed the budget")
     func concurrentBudget() async throws {
         let fixture = try await Fixture()
+        // As another process has it: a manager and connections of its own.
+        let other = Fixture.manager(
+            kms: fixture.kms, objects: fixture.objects,
+            metadata: try SQLiteMetadataStore(path: fixture.folder.appendingPathComponent("metadata.sqlite").path),
+            keys: fixture.keys)
         let keySet = try await fixture.register(.direct, policy: KeySetPolicy(decryptionBudget: 10))
         let ciphertext = try await fixture.manager.encrypt([.init(sample)], under: keySet, as: fixture.alice)
             .ciphertexts
         let released = await withTaskGroup(of: Bool.self) { group in
-            for _ in 0..<24 {
-                group.addTask {
-                    (try? await fixture.manager.decrypt(ciphertext, of: keySet, count: 1, as: fixture.alice)) != nil
+            for manager in [fixture.manager, other] {
+                for _ in 0..<12 {
+                    group.addTask {
+                        (try? await manager.decrypt(ciphertext, of: keySet, count: 1, as: fixture.alice)) != nil
+                    }
                 }
             }
             return await group.reduce(0) { $0 + ($1 ? 1 : 0) }

@@ -56,7 +56,7 @@ import Testing
         await #expect(throws: KeyManagementError.unknownJob(job.job)) {
             try await fixture.manager.outputs(of: job.job, as: fixture.bob)
         }
-        #expect(fixture.files(unit.keySet).contains { $0.contains("output-0") })
+        #expect(fixture.files(unit.keySet).contains { $0.contains("output-") })
         let destroyed = try await fixture.manager.destroy(unit.keySet, as: fixture.alice)
         #expect(destroyed.manifests == [job.manifest])
         let left = fixture.files(unit.keySet).filter {
@@ -86,15 +86,7 @@ import Testing
         let unit = try await Unit(fixture)
         let (job, other) = (try await unit.open(), try await unit.open())
         let output = try await unit.result()
-        let digest = Digest(of: [1])
-        let changes: [(field: String, change: @Sendable (inout Receipt) -> Void)] = [
-            ("job", { $0.job = other.job }), ("nonce", { $0.nonce = other.nonce }),
-            ("key set", { $0.keySet = "ks-0123456789" }), ("manifest", { $0.manifest = digest }),
-            ("model", { $0.modelDigest = digest }), ("profile", { $0.profile = digest }),
-            ("inputs", { $0.inputs = other.inputs }), ("outputs", { $0.outputs = [digest] }),
-            ("no outputs", { $0.outputs = [] }), ("unit", { $0.unit = "unit-2" }),
-        ]
-        for (field, change) in changes {
+        for (field, change) in SevenUnit.wrongReceipts(other) {
             do {
                 _ = try await unit.complete(job, [output], change)
                 Issue.record("a receipt with another \(field) is believed")

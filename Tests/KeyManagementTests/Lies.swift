@@ -14,12 +14,15 @@ final class LyingObjects: ObjectStore {
     private let inner: any ObjectStore
     private let lies = Mutex<[String: Lie]>([:])
     private let deletes = Mutex(true)
+    private let takesPuts = Mutex(true)
 
     init(_ inner: any ObjectStore) { self.inner = inner }
 
     func lie(_ lie: Lie?, at key: String) { lies.withLock { $0[key] = lie } }
     /// Says that it deletes, and does not.
     func keepWhatIsDeleted() { deletes.withLock { $0 = false } }
+    /// Is full, until it is told otherwise.
+    func refusePuts(_ refuses: Bool) { takesPuts.withLock { $0 = !refuses } }
 
     func get(_ key: ObjectKey, limit: Int) async throws(ObjectStoreError) -> [UInt8] {
         switch lies.withLock({ $0[key.value] }) {
@@ -32,6 +35,7 @@ final class LyingObjects: ObjectStore {
     }
 
     func put(_ bytes: [UInt8], at key: ObjectKey, onlyIfAbsent: Bool) async throws(ObjectStoreError) {
+        guard takesPuts.withLock({ $0 }) else { throw .unavailable(reason: "full") }
         try await inner.put(bytes, at: key, onlyIfAbsent: onlyIfAbsent)
     }
     func delete(_ key: ObjectKey) async throws(ObjectStoreError) {

@@ -4,7 +4,9 @@ import Foundation
 import HomomorphicEncryption
 import KeyManagement
 import Logging
+import SecretKeys
 import SecretMemory
+import TestSupport
 import Testing
 
 /// Whatever the object store answers instead of what was stored is named, and the KMS is not asked to open anything.
@@ -39,7 +41,8 @@ import Testing
             if object == "manifest" {
                 return fixture.files(keySet ?? self.keySet).first { $0.hasPrefix("manifest-") }!
             }
-            return object == "output" ? "jobs/\(job)/output-0" : object
+            guard object == "output" else { return object }
+            return fixture.files(self.keySet).first { $0.hasPrefix("jobs/\(job)/output-") }!
         }
 
         func bytes(_ object: String, of keySet: String? = nil) throws -> [UInt8] {
@@ -168,6 +171,37 @@ import Testing
         await scene.refuses(
             object, "a later result", .bytes(try await evaluated(fixture, scene.keySet).output))
         try await scene.isUnharmed(object)
+    }
+
+    @Test(
+        "the key set's own keys, made from its own seed for a second generation, are not those of the first",
+        arguments: ["public-key", "relinearization", "galois-3"])
+    func otherGeneration(object: String) async throws {
+        let scene = try await Scene(.direct)
+        try await scene.use("sealed-seed")
+        let context = try EncryptionContext.shared(try #require(ParameterPreset.named("ckks-12")).parameters)
+        guard let seed = Seed(try SecretBytes(copying: scene.kms.lastSecret)) else {
+            Issue.record("the KMS opened no seed")
+            return
+        }
+        let secret = try seed.secretKey(context)
+        func key(generation: UInt32) throws -> [UInt8] {
+            switch object {
+            case "public-key": return try seed.publicKey(secret, generation: generation).serialized()
+            case "relinearization":
+                let id = EvaluationKeyID(kind: .relinearization, level: 2, generation: generation)
+                return try seed.evaluationKey(id, secret).serialized()
+            default:
+                let id = EvaluationKeyID(kind: .galois, galois: 3, level: 2, generation: generation)
+                return try seed.evaluationKey(id, secret).serialized()
+            }
+        }
+        // What is stored can be made again from the seed, bit for bit; so nothing but the generation differs.
+        let (first, second) = (try key(generation: 0), try key(generation: 1))
+        #expect(try scene.bytes(object) == first)
+        #expect(second.count == first.count && second != first)
+        await scene.refuses(object, "of generation 1", .bytes(second))
+        try await scene.use(object)
     }
 
     @Test("a manifest with any member changed, by any signer, is not the one that the row names")
@@ -312,6 +346,22 @@ import Testing
         // It opens to the very seed; only the manifest tells that nobody sealed it so.
         await scene.refuses("sealed-seed", "rewrapped", .bytes(bytes))
         try await scene.isUnharmed("sealed-seed")
+    }
+
+    @Test("the size of what the store does not give is not told as nothing")
+    func sizes() async throws {
+        let scene = try await Scene()
+        let (manager, alice) = (scene.manager, scene.fixture.alice)
+        let names = ["sealed-seed", "sealed-data-key"]
+        let whole = try names.reduce(0) { $0 + (try scene.bytes($1).count) }
+        for name in names {
+            #expect(try await manager.show(scene.keySet, as: alice).sealedSeedBytes == whole)
+            scene.store.lie(.missing, at: scene.key(name))
+            #expect(try await manager.show(scene.keySet, as: alice).sealedSeedBytes == nil)
+            scene.store.lie(nil, at: scene.key(name))
+        }
+        _ = try await manager.destroy(scene.keySet, as: alice)
+        #expect(try await manager.show(scene.keySet, as: alice).sealedSeedBytes == 0)
     }
 
     @Test("copies under other names are nobody's, and destroying removes them")

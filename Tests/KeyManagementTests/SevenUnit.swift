@@ -65,4 +65,18 @@ struct SevenUnit: Sendable {
             job.job, receipt: receipt(job, outputs, by: signer, change), outputs: outputs, unit: registered,
             profile: profile)
     }
+
+    /// Every field of a receipt, as it is true of something else.
+    static func wrongReceipts(
+        _ other: JobDescription
+    ) -> [(field: String, change: @Sendable (inout Receipt) -> Void)] {
+        let digest = Digest(of: [1])
+        return [
+            ("job", { $0.job = other.job }), ("nonce", { $0.nonce = other.nonce }),
+            ("key set", { $0.keySet = "ks-0123456789" }), ("manifest", { $0.manifest = digest }),
+            ("model", { $0.modelDigest = digest }), ("profile", { $0.profile = digest }),
+            ("inputs", { $0.inputs = other.inputs }), ("outputs", { $0.outputs = [digest] }),
+            ("no outputs", { $0.outputs = [] }), ("unit", { $0.unit = "unit-2" }),
+        ]
+    }
 }

@@ -228,6 +228,7 @@ struct SealingContextParts {
     var object = SealingContext.Object.seed
     var mode = ProtectionMode.direct
     var origin = KeyOrigin.derived
+    var suite = 1
 
     static let changes: [@Sendable (inout SealingContextParts) -> Void] = [
         { $0.installation = "other" }, { $0.tenant = "other" }, { $0.keySet = "ks-2" },
@@ -235,11 +236,12 @@ struct SealingContextParts {
         { $0.owner = KeySetOwner(kind: .user, issuer: "https://issuer", subject: "alice") },
         { $0.owner = KeySetOwner(kind: .group, issuer: "static", subject: "alice") },
         { $0.object = .dataKey }, { $0.mode = .envelope }, { $0.origin = .imported },
+        { $0.suite = 2 },
     ]
 
     func context(_ parameters: EncryptionParameters) -> SealingContext {
         SealingContext(
-            installation: installation, tenant: tenant, owner: owner, keySet: keySet, parameters: parameters, suite: 1,
+            installation: installation, tenant: tenant, owner: owner, keySet: keySet, parameters: parameters, suite: suite,
             origin: origin, object: object, mode: mode)
     }
 }

@@ -2,7 +2,7 @@
 """Writes the known answers of derivation suite 1, or with --check compares them with what is there.
 
 Writes Tests/SecretKeysTests/Vectors/suite1.json, suite1-intermediate.json beside it, and the marked block of
-docs/derivation.md. Vectors change only with the suite's number: --check exits 1 on any difference.
+docs/derivation.md. Cases may be added, values never change: --check exits 1 on any difference.
 """
 
 import argparse
@@ -46,9 +46,9 @@ def ckks(log_n, q, p, alpha):
 
 
 def all_cases():
-    """(name, seed, source seed, parameters, public generation, evaluation keys).
+    """(name, seed, source seed, parameters, source parameters, public generation, evaluation keys).
 
-    An evaluation key is (kind, element, level, generation).
+    Without source parameters the source has the case's own. An evaluation key is (kind, element, level, generation).
     """
     relinearization, galois, switching = "relinearization", "galois", "switching"
 
@@ -59,7 +59,7 @@ def all_cases():
             *[(relinearization, 0, level, 0) for level in range(levels - 1, 0, -1)],
             *lower,
             (galois, 3, levels, 1), (relinearization, 0, levels, 1),
-            (switching, 0, levels, 0), (switching, 0, 1, 0),
+            (switching, 0, levels, 0), (switching, 0, 1, 0), (switching, 0, levels, 1),
         ]
 
     def seeds(name):
@@ -68,31 +68,40 @@ def all_cases():
     below_18 = primes_below(18, 11, 2)
     above_17, above_59 = primes_above(17, 11, 2), primes_above(59, 11, 3)
     below_50, below_60 = primes_below(50, 13, 2), primes_below(60, 11, 5)
+    alpha1 = ckks(11, below_18[1:] + primes_below(17, 11, 1), below_18[:1], 1)
+    rejection = ckks(11, primes_above(16, 11, 1) + above_17[:1], above_17[1:], 1)
     cases = [
-        ("ckks-2048-alpha1", ckks(11, below_18[1:] + primes_below(17, 11, 1), below_18[:1], 1), 0, standard(11, 2)),
+        ("ckks-2048-alpha1", alpha1, 0, standard(11, 2)),
         ("ckks-4096-alpha2", ckks(12, primes_below(20, 12, 3), primes_below(46, 12, 1), 2), 0,
          standard(12, 3, [("galois", 9, 2, 0), ("galois", 8191, 1, 0)])),
         ("ckks-8192-alpha1", ckks(13, below_50[1:] + primes_below(36, 13, 3), below_50[:1], 1), 0,
          standard(13, 4)),
         ("ckks-2048-60bit-insecure", ckks(11, below_60[2:], below_60[:2], 2), 0, standard(11, 3)),
-        ("ckks-2048-rejection", ckks(11, primes_above(16, 11, 1) + above_17[:1], above_17[1:], 1), 0,
-         standard(11, 2)),
+        ("ckks-2048-rejection", rejection, 0, standard(11, 2)),
         ("ckks-2048-rejection-60bit-insecure", ckks(11, above_59[:2], above_59[2:], 1), 0, standard(11, 2)),
         ("bfv-4096", {"scheme": "bfv", "logN": 12, "q": primes_below(35, 12, 2), "p": primes_below(36, 12, 1),
                       "alpha": 1, "t": 65537}, 0, standard(12, 2)),
         ("ckks-2048-public-only", ckks(11, primes_below(26, 11, 2), [], 0), 0x01020304, []),
+        # Sources under parameters of their own: other primes, and another scheme without p.
+        ("ckks-2048-other-source", alpha1, 0, [(switching, 0, 2, 0), (switching, 0, 1, 1)]),
+        ("ckks-2048-bfv-source", alpha1, 0, [(switching, 0, 2, 0)]),
     ]
+    source_parameters = {
+        "ckks-2048-other-source": rejection,
+        "ckks-2048-bfv-source": {"scheme": "bfv", "logN": 11, "q": primes_below(40, 11, 1), "p": [], "alpha": 0,
+                                 "t": 65537},
+    }
     result = []
     for name, parameters, public_generation, requests in cases:
         seed, source_seed = seeds(name)
-        if name == "ckks-2048-alpha1":  # the case with intermediate values has seeds that are easily typed
+        if name in ("ckks-2048-alpha1", "ckks-2048-other-source"):  # seeds that are easily typed
             seed, source_seed = bytes(range(32)), bytes(range(32, 64))
-        result.append((name, seed, source_seed, parameters, public_generation, requests))
+        result.append((name, seed, source_seed, parameters, source_parameters.get(name), public_generation, requests))
     return result
 
 
 def run_case(case):
-    name, seed, source_seed, fields, public_generation, requests = case
+    name, seed, source_seed, fields, source_fields, public_generation, requests = case
     started = time.monotonic()
     parameters = suite1.Parameters.from_json(fields)
     bits = sum(math.log2(m) for m in parameters.q + parameters.p)
@@ -100,7 +109,7 @@ def run_case(case):
     assert secure != name.endswith("insecure"), f"{name} has {bits:.1f} bits"
 
     keys = suite1.KeySet(seed, parameters)
-    source = suite1.KeySet(source_seed, parameters)
+    source = suite1.KeySet(source_seed, suite1.Parameters.from_json(source_fields) if source_fields else parameters)
     suite1_checks.check_transforms(parameters)
     suite1_checks.check_secret(keys)
     suite1_checks.check_secret(source)
@@ -120,7 +129,11 @@ def run_case(case):
     vector = {"name": name, "seed": seed.hex()}
     if any(request[0] == "switching" for request in requests):
         vector["sourceSeed"] = source_seed.hex()
+    if source_fields:
+        vector["sourceParameters"] = source_fields
     vector |= {"parameters": fields, "expected": suite1.report(keys, public, evaluation_keys)}
+    if source_fields:
+        vector["expected"]["source"] = {"pd": source.parameters.digest.hex(), **suite1.secret_report(source)}
     intermediate = None
     if name == "ckks-2048-alpha1":
         intermediate = intermediate_values(name, keys, source, public, evaluation_keys)
@@ -238,7 +251,8 @@ def document_block(vector, values):
         kind = published["kind"] + (" " + str(published["galois"]) if published["galois"] else "")
         lines.append("")
         lines.append(f"{kind}, level {published['level']}, generation 0")
-        line("  ctx", published["context"][:32] + " || pd || skTag || src")
+        src = "source skTag" if published["kind"] == "switching" else "32 bytes 00"
+        line("  ctx", f"{published['context'][:32]} || pd || skTag || {src}")
         line("  KDF HKMS1/error", published["errorKey"])
         line("  KDF HKMS1/public = rho", published["rho"])
         whole = published["kind"] in ("public", "relinearization")
@@ -256,11 +270,16 @@ def document_block(vector, values):
 
 def case_table(vectors):
     lines = ["| case | N | alpha | q | p |", "| --- | --- | --- | --- | --- |"]
-    for vector in vectors:
-        parameters = vector["parameters"]
-        name = vector["name"] + (f", t = {parameters['t']}" if "t" in parameters else "")
+
+    def add(name, parameters):
+        t = f", t = {parameters['t']}" if "t" in parameters else ""
         q, p = (", ".join(map(str, parameters[key])) for key in "qp")
-        lines.append(f"| {name} | {1 << parameters['logN']} | {parameters['alpha']} | {q} | {p or 'none'} |")
+        lines.append(f"| {name}{t} | {1 << parameters['logN']} | {parameters['alpha']} | {q} | {p or 'none'} |")
+
+    for vector in vectors:
+        add(vector["name"], vector["parameters"])
+        if "sourceParameters" in vector:
+            add(f"its source: {vector['sourceParameters']['scheme']}", vector["sourceParameters"])
     return "\n".join(lines) + "\n"
 
 

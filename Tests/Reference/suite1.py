@@ -3,7 +3,7 @@
 
     python3 suite1.py --seed-file F --parameters P.json [--public-generation G]
         [--relinearization LEVEL[@GENERATION]]... [--galois ELEMENT:LEVEL[@GENERATION]]...
-        [--switching SOURCE_SEED_FILE:LEVEL[@GENERATION]]...
+        [--switching SOURCE_SEED_FILE:LEVEL[@GENERATION]]... [--source-parameters P.json]
 
 A seed file holds 64 hex digits. P.json is {"scheme": "ckks" | "bfv", "logN", "q": [], "p": [], "alpha", "t"?}.
 Prints digests as JSON, after checking every object against the independent arithmetic of suite1_checks.py.
@@ -179,17 +179,19 @@ class Parameters:
         return parameters
 
     def validate(self):
-        if self.scheme not in SCHEMES:
-            raise ValueError(f"unknown scheme {self.scheme!r}")
-        if (self.scheme == "ckks") != (self.t == 0):
-            raise ValueError("t is for bfv, and bfv needs it")
-        if not self.q or (len(self.p) == 0) != (self.alpha == 0):
-            raise ValueError("q is needed, and alpha is 0 exactly where p is empty")
+        if self.scheme not in SCHEMES or not 11 <= self.log_n <= 16:
+            raise ValueError("scheme is ckks or bfv, logN 11 to 16")
+        if not (self.t == 0 if self.scheme == "ckks" else 2 <= self.t < 1 << 60):
+            raise ValueError("t is for bfv, which needs one of 2 or more below 2^60")
+        if not 1 <= len(self.q) <= 64 or len(self.p) > 64:
+            raise ValueError("there are 1 to 64 primes q and at most 64 primes p")
+        if not 0 <= self.alpha <= len(self.q) or (len(self.p) == 0) != (self.alpha == 0):
+            raise ValueError("alpha is at most the number of primes q, and 0 exactly where p is empty")
         if len(set(self.q + self.p)) != len(self.q + self.p):
             raise ValueError("a prime is listed twice")
         for modulus in self.q + self.p:
-            if not (modulus < 1 << 64 and modulus % (2 * self.n) == 1 and is_prime(modulus)):
-                raise ValueError(f"{modulus} is not a prime = 1 mod {2 * self.n} below 2^64")
+            if not (modulus < 1 << 60 and modulus % (2 * self.n) == 1 and is_prime(modulus)):
+                raise ValueError(f"{modulus} is not a prime = 1 mod {2 * self.n} below 2^60")
 
     @property
     def n(self):
@@ -329,7 +331,7 @@ class KeySet:
         return self._publish(KIND_GALOIS, generation, element, level, ZERO32, target)
 
     def switching_key(self, source, level, generation=0):
-        """From the secret of the key set `source` to this one's."""
+        """From the secret of the key set `source`, whose other parameters may differ, to this one's."""
         if source.parameters.n != self.parameters.n:
             raise ValueError("both keys need the same N")
         return self._publish(KIND_SWITCHING, generation, 0, level, source.sk_tag, source._secret_in)
@@ -375,13 +377,17 @@ class KeySet:
         return PublishedObject(kind, generation, galois, level, ctx, error_key, rho, rows, digits)
 
 
+def secret_report(keys):
+    return {"packedSHA256": hashlib.sha256(keys.packed_s).hexdigest(), "skTag": keys.sk_tag.hex()}
+
+
 def report(keys, public, evaluation_keys):
     """The JSON of one key set: what the vectors call `expected`."""
     return {
         "suite": SUITE,
         "pd": keys.parameters.digest.hex(),
         "commit": keys.commit.hex(),
-        "secret": {"packedSHA256": hashlib.sha256(keys.packed_s).hexdigest(), "skTag": keys.sk_tag.hex()},
+        "secret": secret_report(keys),
         "public": {
             "generation": public.generation, "rho": public.rho.hex(),
             "a": public.hash_of("a"), "b": public.hash_of("b"),
@@ -408,6 +414,7 @@ def main():
     parser = argparse.ArgumentParser(description="Derivation suite 1, reference implementation.")
     parser.add_argument("--seed-file", required=True)
     parser.add_argument("--parameters", required=True)
+    parser.add_argument("--source-parameters", help="of the sources of switching keys; default: --parameters")
     parser.add_argument("--public-generation", type=int, default=0)
 
     class Request(argparse.Action):
@@ -430,7 +437,9 @@ def main():
 
     import suite1_checks
 
-    parameters = Parameters.from_json(json.loads(Path(arguments.parameters).read_text()))
+    parameters, source_parameters = (
+        Parameters.from_json(json.loads(Path(path).read_text()))
+        for path in (arguments.parameters, arguments.source_parameters or arguments.parameters))
     keys = KeySet(read_seed(arguments.seed_file), parameters)
     suite1_checks.check_primitives()
     suite1_checks.check_transforms(parameters)
@@ -445,7 +454,7 @@ def main():
         elif kind == "galois":
             key = keys.galois_key(int(name), level, generation)
         else:
-            source = KeySet(read_seed(name), parameters)
+            source = KeySet(read_seed(name), source_parameters)
             suite1_checks.check_secret(source)
             key = keys.switching_key(source, level, generation)
         suite1_checks.check_object(keys, key, source)

@@ -9,6 +9,7 @@ import Testing
 struct DerivationVector: Decodable, CustomTestStringConvertible {
     struct Expected: Decodable {
         struct Secret: Decodable { let packedSHA256: String }
+        struct Source: Decodable { let pd, packedSHA256: String }
         struct Public: Decodable {
             let generation: UInt32
             let rho, a, b: String
@@ -24,9 +25,12 @@ struct DerivationVector: Decodable, CustomTestStringConvertible {
         let secret: Secret
         let `public`: Public
         let evaluationKeys: [Key]
+        let source: Source?
     }
     let name, seed: String
     let sourceSeed: String?
+    /// Of the source of switching keys, where they are not `parameters`.
+    let sourceParameters: EncryptionParameters.InsecureForTestsOnly?
     let parameters: EncryptionParameters.InsecureForTestsOnly
     let expected: Expected
 
@@ -41,7 +45,13 @@ struct DerivationVector: Decodable, CustomTestStringConvertible {
 }
 
 @Suite struct DerivationVectorTests {
-    @Test("the vectors are there") func present() { #expect(DerivationVector.all.count >= 8) }
+    @Test("the vectors are there") func present() {
+        let all = DerivationVector.all
+        #expect(all.count >= 10)
+        let otherSources = all.filter { $0.sourceParameters != nil }
+        #expect(otherSources.count >= 2 && otherSources.allSatisfy { $0.expected.source != nil })
+        #expect(all.contains { $0.expected.evaluationKeys.contains { $0.kind == "switching" && $0.generation == 1 } })
+    }
 
     @Test("every object of suite 1 is the published one, bit for bit", arguments: DerivationVector.all)
     func vector(_ vector: DerivationVector) throws {
@@ -56,7 +66,12 @@ struct DerivationVector: Decodable, CustomTestStringConvertible {
         #expect(hex(publicKey.rho) == expected.public.rho)
         #expect(hex(RNSPolynomial.testVectorDigest([publicKey.a])) == expected.public.a)
         #expect(hex(RNSPolynomial.testVectorDigest([publicKey.b])) == expected.public.b)
-        let source = try Self.seed(vector.sourceSeed ?? vector.seed).secretKey(context)
+        let sourceContext = try EncryptionContext((vector.sourceParameters ?? vector.parameters).parameters)
+        let source = try Self.seed(vector.sourceSeed ?? vector.seed).secretKey(sourceContext)
+        if let expectedSource = expected.source {
+            #expect(hex(sourceContext.parameterDigest) == expectedSource.pd)
+            #expect(hex(source.testVectorDigest()) == expectedSource.packedSHA256)
+        }
         for entry in expected.evaluationKeys {
             let key: EvaluationKey
             switch entry.kind {
@@ -69,10 +84,11 @@ struct DerivationVector: Decodable, CustomTestStringConvertible {
                     kind: kind, galois: entry.galois, level: entry.level, generation: entry.generation)
                 key = try seed.evaluationKey(id, secret)
             default:
-                Issue.record("a key of a kind that this test does not know: \(entry.kind)")
+                Issue.record("\(entry.kind) is no kind of evaluation key")
                 continue
             }
-            let label = Comment(rawValue: "\(entry.kind) \(entry.galois) level \(entry.level)")
+            let label = Comment(
+                rawValue: "\(entry.kind) \(entry.galois) level \(entry.level) generation \(entry.generation)")
             #expect(key.b.count == entry.digits, label)
             #expect(hex(key.rho) == entry.rho, label)
             #expect(hex(RNSPolynomial.testVectorDigest(key.a)) == entry.a, label)

@@ -111,10 +111,10 @@ public struct KeySetInfo: Codable, Sendable, Hashable {
     public struct Sizes: Codable, Sendable, Hashable {
         public var publicKey: Int
         public var evaluationKeys: Int
-        /// Sealed seed, and sealed data key in envelope mode.
-        public var sealedSeed: Int
+        /// Sealed seed, and sealed data key in envelope mode; nil where the object store does not give them.
+        public var sealedSeed: Int?
 
-        public init(publicKey: Int, evaluationKeys: Int, sealedSeed: Int) {
+        public init(publicKey: Int, evaluationKeys: Int, sealedSeed: Int?) {
             self.publicKey = publicKey
             self.evaluationKeys = evaluationKeys
             self.sealedSeed = sealedSeed

@@ -30,7 +30,7 @@ enum KeySetReport {
 
         var sizes = Table(["key", "level", "size"])
         for object in info.objects { sizes.add([object.name, String(object.level), Format.bytes(object.bytes)]) }
-        sizes.add(["sealed seed", "", Format.bytes(info.bytes.sealedSeed)])
+        sizes.add(["sealed seed", "", info.bytes.sealedSeed.map(Format.bytes) ?? "not available"])
         sizes.add(["all evaluation keys", "", Format.bytes(info.bytes.evaluationKeys)])
 
         let steps = Table(timings)
