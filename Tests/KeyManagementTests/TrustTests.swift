@@ -241,7 +241,8 @@ struct SealingContextParts {
 
     func context(_ parameters: EncryptionParameters) -> SealingContext {
         SealingContext(
-            installation: installation, tenant: tenant, owner: owner, keySet: keySet, parameters: parameters, suite: suite,
+            installation: installation, tenant: tenant, owner: owner, keySet: keySet, parameters: parameters,
+            suite: suite,
             origin: origin, object: object, mode: mode)
     }
 }

@@ -298,29 +298,6 @@ import Testing
         }
     }
 
-    @Test("a job that its unit does not finish keeps its place, and no more jobs than places are taken")
-    func places() async throws {
-        try await Scene.use { scene in
-            try scene.installation.changeConfiguration { $0 + "limits: {jobs: 1}\n" }
-            try await scene.installation.restart()
-            _ = try scene.liar.requests()
-            try scene.liar.tell("stops in the middle")
-            let held = try await scene.alice.openJob(
-                keySet: scene.keySet, model: "heart-disease", ciphertexts: scene.inputs
-            ).body
-            while try !scene.liar.requests().contains("POST /v1/evaluate") {
-                try await Task.sleep(for: .milliseconds(20))
-            }
-            await expectProblem("too-many-jobs", status: 503) { _ = try await scene.job() }
-            // Predictions hold a connection and need no place.
-            try scene.liar.tell(nil)
-            try await scene.predict()
-            try scene.liar.end()
-            #expect(try await scene.alice.finished(held).failure == "unit-unavailable")
-            #expect(try await scene.job().state == "evaluated")
-        }
-    }
-
     @Test("a unit that stops in the middle of an answer holds up nobody but who asked it")
     func stops() async throws {
         try await Scene.use { scene in
