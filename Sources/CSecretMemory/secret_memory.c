@@ -21,6 +21,11 @@ void hkms_secure_zero(void *pointer, size_t count) {
 #endif
 }
 
+__attribute__((noinline)) void hkms_zero_dead_stack(void) {
+    unsigned char frames[32 << 10];
+    hkms_secure_zero(frames, sizeof frames);
+}
+
 int hkms_equal_constant_time(const void *left, const void *right, size_t count) {
     const volatile unsigned char *l = left;
     const volatile unsigned char *r = right;

@@ -18,9 +18,9 @@ enum EnvelopeEncryption {
         guard dataKey.count == 32 else {
             throw KMSError.invalidResponse(reason: "a data key of \(dataKey.count) bytes instead of 32")
         }
-        let key = dataKey.withUnsafeBytes { SymmetricKey(data: $0) }
-        let box = try seed.withUnsafeBytes { seed in
-            try AES.GCM.seal(seed, using: key, authenticating: context.bytes)
+        let box = try SecretMemory.withWipedStack {
+            let key = dataKey.withUnsafeBytes { SymmetricKey(data: $0) }
+            return try seed.withUnsafeBytes { try AES.GCM.seal($0, using: key, authenticating: context.bytes) }
         }
         guard let combined = box.combined else {
             throw KeyManagementError.internalFailure(reason: "AES-GCM gave no combined form")
@@ -33,15 +33,17 @@ enum EnvelopeEncryption {
         _ sealed: [UInt8], dataKey: borrowing SecretBytes, context: SealingContext
     ) throws -> SecretBytes {
         guard dataKey.count == 32, let box = try? AES.GCM.SealedBox(combined: sealed) else { throw KMSError.cannotOpen }
-        let key = dataKey.withUnsafeBytes { SymmetricKey(data: $0) }
-        guard let opened = try? AES.GCM.open(box, using: key, authenticating: context.bytes) else {
-            throw KMSError.cannotOpen
+        return try SecretMemory.withWipedStack {
+            let key = dataKey.withUnsafeBytes { SymmetricKey(data: $0) }
+            guard let opened = try? AES.GCM.open(box, using: key, authenticating: context.bytes) else {
+                throw KMSError.cannotOpen
+            }
+            var result = try SecretBytes(count: opened.count)
+            opened.withUnsafeBytes { opened in
+                result.withUnsafeMutableBytes { $0.copyMemory(from: opened) }
+                SecretMemory.wipe(uniquelyOwned: opened)
+            }
+            return result
         }
-        var result = try SecretBytes(count: opened.count)
-        opened.withUnsafeBytes { opened in
-            result.withUnsafeMutableBytes { $0.copyMemory(from: opened) }
-            SecretMemory.wipe(uniquelyOwned: opened)
-        }
-        return result
     }
 }

@@ -36,12 +36,14 @@ enum KeyDerivationFunction {
         key: borrowing SecretBytes, input: borrowing SecretBytes
     ) throws(SecretMemoryError) -> SecretBytes {
         var result = try SecretBytes(count: 32)
-        let symmetric = key.withUnsafeBytes { SymmetricKey(data: $0) }
-        var code = input.withUnsafeBytes { HMAC<SHA512>.authenticationCode(for: $0, using: symmetric) }
-        code.withUnsafeBytes { code in
-            result.withUnsafeMutableBytes { $0.copyMemory(from: UnsafeRawBufferPointer(rebasing: code[..<32])) }
+        SecretMemory.withWipedStack {
+            let symmetric = key.withUnsafeBytes { SymmetricKey(data: $0) }
+            var code = input.withUnsafeBytes { HMAC<SHA512>.authenticationCode(for: $0, using: symmetric) }
+            code.withUnsafeBytes { code in
+                result.withUnsafeMutableBytes { $0.copyMemory(from: UnsafeRawBufferPointer(rebasing: code[..<32])) }
+            }
+            withUnsafeMutableBytes(of: &code) { SecretMemory.wipe($0) }
         }
-        withUnsafeMutableBytes(of: &code) { SecretMemory.wipe($0) }
         return result
     }
 }

@@ -64,4 +64,20 @@ public enum SecretMemory {
         guard let base = buffer.baseAddress else { return }
         hkms_secure_zero(UnsafeMutableRawPointer(mutating: base), buffer.count)
     }
+
+    /// Runs `body`, and zeroes the stack that it used: libraries leave keys in frames that nobody writes over while
+    /// the thread has nothing to do.
+    @inline(never)
+    public static func withWipedStack<Result: ~Copyable, Failure: Error>(
+        _ body: () throws(Failure) -> Result
+    ) throws(Failure) -> Result {
+        defer { hkms_zero_dead_stack() }
+        return try inFrameOfItsOwn(body)
+    }
+
+    /// Never inlined, so that what the compiler keeps of `body` on the stack is below the caller's frame too.
+    @inline(never)
+    private static func inFrameOfItsOwn<Result: ~Copyable, Failure: Error>(
+        _ body: () throws(Failure) -> Result
+    ) throws(Failure) -> Result { try body() }
 }

@@ -13,23 +13,27 @@ enum SecretAEAD {
     static func seal(
         _ plaintext: UnsafeRawBufferPointer, key: UnsafeRawBufferPointer, associatedData: [UInt8]
     ) -> [UInt8]? {
-        let box = try? AES.GCM.seal(plaintext, using: SymmetricKey(data: key), authenticating: associatedData)
-        return box?.combined.map { Array($0) }
+        SecretMemory.withWipedStack {
+            let box = try? AES.GCM.seal(plaintext, using: SymmetricKey(data: key), authenticating: associatedData)
+            return box?.combined.map { Array($0) }
+        }
     }
 
     /// - Returns: nil where the box is not authentic.
     static func open(
         _ box: some DataProtocol, key: UnsafeRawBufferPointer, associatedData: [UInt8]
     ) throws(SecretMemoryError) -> SecretBytes? {
-        guard let sealed = try? AES.GCM.SealedBox(combined: box),
-            let opened = try? AES.GCM.open(sealed, using: SymmetricKey(data: key), authenticating: associatedData)
-        else { return nil }
-        // `opened` is ours alone; what it leaves behind when freed would be all but its first 16 bytes.
-        defer { opened.withUnsafeBytes { SecretMemory.wipe(uniquelyOwned: $0) } }
-        var secret = try SecretBytes(count: opened.count)
-        secret.withUnsafeMutableBytes { target in
-            opened.withUnsafeBytes { target.copyMemory(from: $0) }
+        try SecretMemory.withWipedStack { () throws(SecretMemoryError) -> SecretBytes? in
+            guard let sealed = try? AES.GCM.SealedBox(combined: box),
+                let opened = try? AES.GCM.open(sealed, using: SymmetricKey(data: key), authenticating: associatedData)
+            else { return nil }
+            // `opened` is ours alone; what it leaves behind when freed would be all but its first 16 bytes.
+            defer { opened.withUnsafeBytes { SecretMemory.wipe(uniquelyOwned: $0) } }
+            var secret = try SecretBytes(count: opened.count)
+            secret.withUnsafeMutableBytes { target in
+                opened.withUnsafeBytes { target.copyMemory(from: $0) }
+            }
+            return secret
         }
-        return secret
     }
 }

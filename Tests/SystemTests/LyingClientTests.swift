@@ -152,13 +152,13 @@ import Testing
                     ("one byte longer", good + [0]), ("twice", good + good), ("other magic", replaced(0, [0])),
                     ("version 2", replaced(8, [2])), ("reserved", replaced(10, [1])),
                     ("a string fewer announced", replaced(12, [1])),
+                    // The first bytes of a ciphertext are its length then.
+                    ("a string more announced", replaced(12, [3])),
                 ]
             let large: [(String, [UInt8])] = [
                 ("huge count", replaced(12, [0xFF, 0xFF, 0xFF, 0xFF])),
                 ("huge length", replaced(16, [UInt8](repeating: 0xFF, count: 7) + [0x7F])),
                 ("the hugest length", replaced(16, [UInt8](repeating: 0xFF, count: 8))),
-                // The first bytes of a ciphertext as a length.
-                ("a string more announced", replaced(12, [3])),
             ]
             let paths = ["/v1/keysets/\(keySet)/decrypt", "/v1/jobs?keyset=\(keySet)&model=heart-disease"]
             for path in paths {

@@ -400,8 +400,10 @@ extension TrustedKMSConformance {
             try await group.waitForAll()
         }
         for key in keys {
-            let description = try await kms.describeKey(key)
-            #expect(description.latestVersion == (key == keys[0] ? 5 : 1))
+            // A server may count a rotation whose commit it then reports as lost, which is asked for again: more
+            // versions than rotations, never fewer, and none of the key that nobody rotated.
+            let versions = try await kms.describeKey(key).latestVersion
+            #expect(key == keys[0] ? versions >= 5 : versions == 1)
         }
     }
 
