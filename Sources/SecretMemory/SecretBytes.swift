@@ -10,44 +10,46 @@ public struct SecretBytes: ~Copyable, @unchecked Sendable {
     private let pointer: UnsafeMutableRawPointer
     /// Number of bytes.
     public let count: Int
+    private let locked: Int32
 
-    private static func map(count: Int) throws(SecretMemoryError) -> UnsafeMutableRawPointer {
+    private static func map(count: Int) throws(SecretMemoryError) -> (UnsafeMutableRawPointer, locked: Int32) {
         precondition(count >= 0, "a count of bytes is not negative")
         var locked: Int32 = 0
         guard let pointer = hkms_secret_map(count, &locked) else { throw .outOfMemory(bytes: count) }
         if locked == 0, SecretMemory.lockPolicy == .required {
-            hkms_secret_unmap(pointer, count)
+            hkms_secret_unmap(pointer, count, locked)
             throw .cannotLock(bytes: count, limit: SecretMemory.lockedMemoryLimit)
         }
-        return pointer
+        return (pointer, locked)
     }
 
     /// `count` zero bytes.
     /// - Throws: ``SecretMemoryError`` where memory is missing or cannot be locked as the policy asks.
     public init(count: Int) throws(SecretMemoryError) {
-        pointer = try Self.map(count: count)
+        (pointer, locked) = try Self.map(count: count)
         self.count = count
     }
 
     /// A copy of `bytes`; wiping the source remains the caller's.
     public init(copying bytes: UnsafeRawBufferPointer) throws(SecretMemoryError) {
-        pointer = try Self.map(count: bytes.count)
+        (pointer, locked) = try Self.map(count: bytes.count)
         count = bytes.count
         if let base = bytes.baseAddress { pointer.copyMemory(from: base, byteCount: bytes.count) }
     }
 
     /// `count` bytes of the operating system's generator.
     public init(randomCount count: Int) throws(SecretMemoryError) {
-        let pointer = try Self.map(count: count)
+        let (pointer, locked) = try Self.map(count: count)
         guard hkms_random_bytes(pointer, count) == 0 else {
-            hkms_secret_unmap(pointer, count)
+            hkms_secret_unmap(pointer, count, locked)
             throw .noRandomness
         }
         self.pointer = pointer
+        self.locked = locked
         self.count = count
     }
 
-    deinit { hkms_secret_unmap(pointer, count) }
+    deinit { hkms_secret_unmap(pointer, count, locked) }
 
     /// Reads the bytes in place.
     public borrowing func withUnsafeBytes<Result: ~Copyable, Failure: Error>(

@@ -65,6 +65,9 @@ public enum SecretMemory {
         hkms_secure_zero(UnsafeMutableRawPointer(mutating: base), buffer.count)
     }
 
+    /// Zeroes the stack below the caller: what kernels that worked on secrets left there.
+    public static func wipeDeadStack() { hkms_zero_dead_stack() }
+
     /// Runs `body`, and zeroes the stack that it used: libraries leave keys in frames that nobody writes over while
     /// the thread has nothing to do.
     @inline(never)

@@ -258,4 +258,24 @@ private func revealed(_ secret: borrowing SecretBytes) -> [UInt8] { secret.withU
             #expect(!text.contains("hunter2"))
         }
     }
+
+    @Test(
+        "pages that are used again are zero, of every size and by many threads at a time",
+        arguments: [1, 4096, 70_000])
+    func keptPages(count: Int) async throws {
+        try await withThrowingTaskGroup(of: Bool.self) { group in
+            for _ in 0..<8 {
+                group.addTask {
+                    var areZero = true
+                    for _ in 0..<200 {
+                        var secret = try SecretBytes(count: count)
+                        areZero = areZero && secret.withUnsafeBytes { $0.allSatisfy { $0 == 0 } }
+                        secret.withUnsafeMutableBytes { _ = $0.initializeMemory(as: UInt8.self, repeating: 0xA5) }
+                    }
+                    return areZero
+                }
+            }
+            for try await areZero in group { #expect(areZero) }
+        }
+    }
 }

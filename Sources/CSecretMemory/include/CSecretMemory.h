@@ -19,8 +19,9 @@ int hkms_equal_constant_time(const void *left, const void *right, size_t count);
 // Sets *locked to 1 when the pages are locked into memory. Returns NULL when no memory is to be had.
 void *hkms_secret_map(size_t count, int *locked);
 
-// Zeroes, unlocks and unmaps what hkms_secret_map returned for the same `count`.
-void hkms_secret_unmap(void *pointer, size_t count);
+// Zeroes what hkms_secret_map returned for the same `count`, at once, and gives it back: to the system, or, some MiB at
+// most of what is locked, to the next call for as many pages. Kept pages are let go where a lock fails.
+void hkms_secret_unmap(void *pointer, size_t count, int locked);
 
 // Fills `count` bytes from the operating system's generator. Returns 0, or errno.
 int hkms_random_bytes(void *pointer, size_t count);
