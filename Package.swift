@@ -54,7 +54,7 @@ let package = Package(
         // Floor 2
         .target(
             name: "HomomorphicEncryption",
-            dependencies: ["RLWE", "SecretMemory", .complexModule, .crypto, .realModule],
+            dependencies: ["CRLWEKernels", "RLWE", "SecretMemory", .complexModule, .crypto, .realModule],
             swiftSettings: swiftSettings),
         .target(
             name: "HKMSClient",
@@ -142,6 +142,12 @@ let package = Package(
         .executableTarget(
             name: "hkms-demo",
             dependencies: ["DataFiles", "EncryptedInference", "HKMSClient", "ServiceKit", .argumentParser],
+            swiftSettings: swiftSettings),
+        .executableTarget(
+            name: "hkms-bench",
+            dependencies: [
+                "CRLWEKernels", "HomomorphicEncryption", "RLWE", "SecretKeys", "SecretMemory", .argumentParser,
+            ],
             swiftSettings: swiftSettings),
 
         // Tests, one target a module or port; scripts/test starts the real servers that they need

@@ -39,7 +39,7 @@ let package = Package(
             swiftSettings: swiftSettings),
         .target(
             name: "HomomorphicEncryption",
-            dependencies: ["RLWE", "SecretMemory", .complexModule, .crypto, .realModule],
+            dependencies: ["CRLWEKernels", "RLWE", "SecretMemory", .complexModule, .crypto, .realModule],
             swiftSettings: swiftSettings),
         .target(
             name: "DataFiles", dependencies: ["ServiceKit", .product(name: "SwiftCSV", package: "SwiftCSV")],

@@ -29,4 +29,9 @@ static inline uint64_t barrett(uint64_t a, uint64_t b, uint64_t q, uint64_t mu, 
     return subtract_once(subtract_once(r, q), q);
 }
 
+// a * b mod q of public numbers below q. Variable time.
+static inline uint64_t multiply_public(uint64_t a, uint64_t b, uint64_t q) {
+    return (uint64_t)((unsigned __int128)a * b % q);
+}
+
 #endif

@@ -1,3 +1,4 @@
+import CRLWEKernels
 import ComplexModule
 import RLWE
 import RealModule
@@ -66,15 +67,20 @@ public struct CKKSEncoder: Sendable {
         guard scale.isFinite, scale >= 1 else { throw .invalidScale(scale) }
         guard real.count <= slotCount else { throw .tooManyValues(count: real.count, slots: slotCount) }
         for (index, value) in real.enumerated() where !value.isFinite { throw .notFinite(index: index) }
-        let coefficients = embedding.coefficients(real: real, imaginary: imaginary, scale: scale)
-        return CKKSPlaintext(polynomial: try polynomial(coefficients, level: level), scale: scale)
+        return try RowPool.withScratch(doubles: context.degree) { coefficients throws(HEError) in
+            real.withUnsafeBufferPointer { real in
+                imaginary.withUnsafeBufferPointer {
+                    embedding.coefficients(real: real, imaginary: $0, scale: scale, into: coefficients)
+                }
+            }
+            return CKKSPlaintext(polynomial: try polynomial(coefficients, level: level), scale: scale)
+        }
     }
 
     /// Rounds coefficients and reduces them modulo the primes of the level.
-    private func polynomial(_ coefficients: [Double], level: Int) throws(HEError) -> RNSPolynomial {
-        // Infinities that meet in the transform make NaN, which max() would drop.
-        let overflows = !coefficients.allSatisfy(\.isFinite)
-        let largest = overflows ? .infinity : coefficients.reduce(0) { Swift.max($0, $1.magnitude) }
+    private func polynomial(_ coefficients: UnsafePointer<Double>, level: Int) throws(HEError) -> RNSPolynomial {
+        // Infinities that meet in the transform make NaN, which comes out of here.
+        let largest = hkms_largest_magnitude_variable_time(coefficients, context.degree)
         let modulusBits = context.modulusBits(level: level)
         // Half the modulus is for each sign.
         guard largest.isFinite, largest < 1 || .log2(largest) + 1 < modulusBits else {
@@ -85,15 +91,20 @@ public struct CKKSEncoder: Sendable {
         // that the transform had not rounded away already.
         let shift = largest >= 0x1p62 ? Swift.max(0, Int(largest.exponent) - 61) : 0
         let factor = Double(sign: .plus, exponent: -shift, significand: 1)
-        let rounded = coefficients.map { Int64(($0 * factor).rounded(.toNearestOrAwayFromZero)) }
         var result = RNSPolynomial(uninitialized: context.ciphertextBasis(level: level), form: .coefficient)
-        for (row, modulus) in result.basis.moduli.enumerated() {
-            result.withMutableRow(row) { words in
-                rounded.withUnsafeBufferPointer { modulus.reduce(words, signed: $0.baseAddress!) }
-                if shift > 0 {
-                    var power = UInt64(1)
-                    for _ in 0..<shift { power = modulus.multiply(power, 2) }
-                    modulus.multiply(words, words, scalar: power)
+        result.markConfidential()
+        RowPool.withScratch(words: context.degree, isConfidential: true) { words in
+            words.withMemoryRebound(to: Int64.self, capacity: context.degree) { rounded in
+                hkms_round_to_signed(rounded, coefficients, context.degree, factor)
+                for (row, modulus) in result.basis.moduli.enumerated() {
+                    result.withMutableRow(row) { words in
+                        modulus.reduce(words, signed: rounded)
+                        if shift > 0 {
+                            var power = UInt64(1)
+                            for _ in 0..<shift { power = modulus.multiply(power, 2) }
+                            modulus.multiply(words, words, scalar: power)
+                        }
+                    }
                 }
             }
         }
@@ -123,8 +134,9 @@ public struct CKKSEncoder: Sendable {
         try context.require(plaintext)
         var polynomial = plaintext.polynomial
         polynomial.inverseTransform()
-        let inverseScale = 1 / plaintext.scale
-        let coefficients = CRTReconstruction(polynomial.basis).centered(polynomial).map { $0 * inverseScale }
-        return embedding.slots(coefficients, count: count)
+        return RowPool.withScratch(doubles: context.degree) { coefficients in
+            context.reconstruction(level: plaintext.level).center(polynomial, into: coefficients)
+            return embedding.slots(coefficients, count: count, factor: 1 / plaintext.scale)
+        }
     }
 }

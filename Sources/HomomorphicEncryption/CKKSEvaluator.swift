@@ -105,19 +105,17 @@ public struct CKKSEvaluator: Sendable {
     private func divideByLastPrime(_ polynomial: RNSPolynomial) -> RNSPolynomial {
         let basis = context.ciphertextBasis(level: polynomial.rowCount - 1)
         let last = polynomial.basis.moduli[basis.count]
+        let inverses = context.rescaling(level: polynomial.rowCount)
+        let degree = context.degree
         var result = RNSPolynomial(uninitialized: basis, form: .evaluation)
-        withUnsafeTemporaryAllocation(of: UInt64.self, capacity: 2 * context.degree) { scratch in
-            let remainder = scratch.baseAddress!
-            let reduced = remainder + context.degree
-            polynomial.withRow(basis.count) { remainder.update(from: $0, count: context.degree) }
-            last.inverseTransform(remainder)
-            for (row, modulus) in basis.moduli.enumerated() {
-                modulus.reduceCentered(reduced, remainder, from: last)
-                modulus.transform(reduced)
-                polynomial.withRow(row) { source in
-                    result.withMutableRow(row) {
-                        modulus.subtract($0, source, reduced)
-                        modulus.multiply($0, $0, scalar: modulus.inverse(last.value % modulus.value))
+        RowPool.withScratch(words: degree) { remainder in
+            polynomial.withRows { rows in
+                last.inverseTransform(remainder, rows + basis.count * degree)
+                result.withMutableRows { out in
+                    Parallelism.forEach(below: basis.count) { row in
+                        basis.moduli[row].divide(
+                            out + row * degree, rows + row * degree,
+                            minus: .centered(remainder, prime: last.value), factor: inverses[row])
                     }
                 }
             }
@@ -144,18 +142,53 @@ public struct CKKSEvaluator: Sendable {
         return try applyGalois(ciphertext, element: element, steps: steps, keys: keys)
     }
 
+    /// The rotations of one ciphertext by several steps, bit for bit those of ``rotate(_:by:keys:)``: its digits are
+    /// made once for all of them ("hoisting"; Halevi and Shoup, "Faster Homomorphic Linear Transformations in HElib",
+    /// 2018, section 5).
+    /// - Returns: one a step, in their order.
+    public func rotate(
+        _ ciphertext: Ciphertext, bySteps steps: [Int], keys: EvaluationKeySet
+    ) throws(HEError) -> [Ciphertext] {
+        try requireTwoPolynomials(ciphertext)
+        let elements = steps.map { GaloisAutomorphism.element(rotatingBy: $0, degree: context.degree) }
+        guard elements.contains(where: { $0 != 1 }) else { return steps.map { _ in ciphertext } }
+        for (element, steps) in zip(elements, steps) where element != 1 && keys.galois[UInt32(element)] == nil {
+            throw .missingGaloisKey(element: element, steps: steps)
+        }
+        let switcher = try context.keySwitcher(level: ciphertext.level)
+        let digits = switcher.decompose(ciphertext.polynomials[1])
+        var rotated: [Ciphertext] = []
+        for element in elements {
+            guard element != 1, let key = keys.galois[UInt32(element)] else {
+                rotated.append(ciphertext)
+                continue
+            }
+            let automorphism = GaloisAutomorphism.shared(element: element, degree: context.degree)
+            let (b, a) = try switcher.apply(key, to: digits.applying(automorphism))
+            rotated.append(
+                try Ciphertext(
+                    context: context, polynomials: [ciphertext.polynomials[0].applying(automorphism) + b, a],
+                    scale: ciphertext.scale))
+        }
+        return rotated
+    }
+
     /// Complex conjugate of every slot.
     public func conjugate(_ ciphertext: Ciphertext, keys: EvaluationKeySet) throws(HEError) -> Ciphertext {
         try applyGalois(ciphertext, element: 2 * context.degree - 1, steps: nil, keys: keys)
     }
 
-    private func applyGalois(
-        _ ciphertext: Ciphertext, element: Int, steps: Int?, keys: EvaluationKeySet
-    ) throws(HEError) -> Ciphertext {
+    private func requireTwoPolynomials(_ ciphertext: Ciphertext) throws(HEError) {
         try context.require(ciphertext.context)
         guard ciphertext.polynomials.count == 2 else {
             throw .unexpectedPolynomialCount(ciphertext.polynomials.count, expected: "2: relinearize first")
         }
+    }
+
+    private func applyGalois(
+        _ ciphertext: Ciphertext, element: Int, steps: Int?, keys: EvaluationKeySet
+    ) throws(HEError) -> Ciphertext {
+        try requireTwoPolynomials(ciphertext)
         guard element != 1 else { return ciphertext }
         guard let key = keys.galois[UInt32(element)] else { throw .missingGaloisKey(element: element, steps: steps) }
         let automorphism = GaloisAutomorphism.shared(element: element, degree: context.degree)

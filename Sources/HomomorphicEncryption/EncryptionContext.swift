@@ -13,6 +13,8 @@ public final class EncryptionContext: Sendable {
     private let keyBases: [RNSBasis]
     let specialModuli: [NTTModulus]
     private let switchers: Mutex<[Int: KeySwitcher]> = Mutex([:])
+    private let rescalings: Mutex<[Int: [UInt64]]> = Mutex([:])
+    private let reconstructions: Mutex<[Int: CRTReconstruction]> = Mutex([:])
 
     /// - Throws: ``HEError/invalidParameters(reason:)``.
     public init(_ parameters: EncryptionParameters) throws(HEError) {
@@ -79,6 +81,23 @@ public final class EncryptionContext: Sendable {
             table[level] = kept
             return kept
         }
+    }
+
+    /// The inverse of the last prime of a level above 1, modulo each of those before it.
+    func rescaling(level: Int) -> [UInt64] {
+        if let known = rescalings.withLock({ $0[level] }) { return known }
+        let moduli = ciphertextBasis(level: level).moduli
+        let made = moduli.dropLast().map { $0.inverse(moduli[level - 1].value % $0.value) }
+        rescalings.withLock { $0[level] = made }
+        return made
+    }
+
+    /// What brings residues of a level back to numbers; the level must be valid.
+    func reconstruction(level: Int) -> CRTReconstruction {
+        if let known = reconstructions.withLock({ $0[level] }) { return known }
+        let made = CRTReconstruction(ciphertextBasis(level: level))
+        reconstructions.withLock { $0[level] = made }
+        return made
     }
 
     /// - Throws: ``HEError/parameterMismatch``.

@@ -1,4 +1,5 @@
 import RLWE
+import Synchronization
 
 /// What an evaluation key switches from. Raw values are the kinds of derivation suite 1.
 public enum EvaluationKeyKind: UInt16, Sendable, Hashable, Codable {
@@ -55,7 +56,21 @@ public struct EvaluationKey: Sendable {
     public let rho: [UInt8]
     /// One a digit, over q_0 ..< q_level and all p.
     public let b: [RNSPolynomial]
-    public let a: [RNSPolynomial]
+    private let halves: UniformHalves
+
+    /// One a digit, from ``rho``; a key that was just made has them expanded when they are first asked for, because it
+    /// is mostly made to be sent away.
+    public var a: [RNSPolynomial] {
+        get throws {
+            try halves.expanded {
+                try b.indices.map { digit in
+                    try UniformHalf.expand(rho: rho, digit: digit, basis: context.keyBasis(level: id.level)) { row in
+                        Self.rowLabel(row, level: id.level, context: context)
+                    }
+                }
+            }
+        }
+    }
 
     /// Expands the uniform halves.
     public init(context: EncryptionContext, id: EvaluationKeyID, rho: [UInt8], b: [RNSPolynomial]) throws {
@@ -68,16 +83,38 @@ public struct EvaluationKey: Sendable {
         self.id = id
         self.rho = rho
         self.b = b
-        a = try b.indices.map { digit in
-            try UniformHalf.expand(rho: rho, digit: digit, basis: basis) { row in
-                Self.rowLabel(row, level: id.level, context: context)
-            }
-        }
+        halves = UniformHalves()
+        _ = try a
+    }
+
+    /// A key that was just made.
+    /// - Parameter b: one a digit, over the key basis of the id's level, in the NTT domain.
+    package init(made context: EncryptionContext, id: EvaluationKeyID, rho: [UInt8], b: [RNSPolynomial]) {
+        self.context = context
+        self.id = id
+        self.rho = rho
+        self.b = b
+        halves = UniformHalves()
     }
 
     /// q_r has row r and p_k has row nQ + k, at every level (suite 1, 8).
     public static func rowLabel(_ row: Int, level: Int, context: EncryptionContext) -> UInt32 {
         UInt32(row < level ? row : context.maximumLevel + row - level)
+    }
+}
+
+/// The uniform halves of one key, shared by its copies.
+private final class UniformHalves: Sendable {
+    private let polynomials = Mutex<[RNSPolynomial]?>(nil)
+
+    /// - Parameter expand: called at most once, unless it throws.
+    func expanded(_ expand: () throws -> [RNSPolynomial]) throws -> [RNSPolynomial] {
+        try polynomials.withLock { known in
+            if let known { return known }
+            let made = try expand()
+            known = made
+            return made
+        }
     }
 }
 

@@ -45,32 +45,127 @@ final class KeySwitcher: Sendable {
         }
     }
 
+    /// The digits of a polynomial, raised to Q_l P: what every key switch of it needs, whatever the key.
+    struct Decomposition {
+        /// raised[j]: digit j over the key basis, in the NTT domain.
+        fileprivate let raised: [RNSPolynomial]
+        fileprivate let level: Int
+
+        /// The digits of the image under X -> X^g: raising and transforming commute with it, because residues are
+        /// centered.
+        func applying(_ automorphism: GaloisAutomorphism) -> Decomposition {
+            Decomposition(raised: raised.map { $0.applying(automorphism) }, level: level)
+        }
+    }
+
+    /// - Parameter polynomial: NTT domain, over q_0 ..< q_level.
+    func decompose(_ polynomial: RNSPolynomial) -> Decomposition {
+        let keyBasis = context.keyBasis(level: level)
+        let prepared = prepareDigits(polynomial)
+        let degree = context.degree
+        let raised = digits.indices.map { index in
+            var raised = RNSPolynomial(uninitialized: keyBasis, form: .evaluation)
+            polynomial.withRows { original in
+                prepared.withRows { prepared in
+                    raised.withMutableRows { rows in
+                        Parallelism.forEach(below: keyBasis.count) { row in
+                            raise(index, row, original, prepared, into: rows + row * degree)
+                        }
+                    }
+                }
+            }
+            return raised
+        }
+        return Decomposition(raised: raised, level: level)
+    }
+
+    /// The coefficients of a polynomial, ready to be raised.
+    private func prepareDigits(_ polynomial: RNSPolynomial) -> RNSPolynomial {
+        var prepared = RNSPolynomial(uninitialized: polynomial.basis, form: .coefficient)
+        let degree = context.degree
+        polynomial.withRows { values in
+            prepared.withMutableRows { rows in
+                for digit in digits {
+                    let first = digit.range.lowerBound * degree
+                    digit.conversion.prepare(values + first, into: rows + first)
+                }
+            }
+        }
+        return prepared
+    }
+
+    /// Row `row` over the key basis of digit `index`, in the NTT domain.
+    private func raise(
+        _ index: Int, _ row: Int, _ original: UnsafePointer<UInt64>, _ prepared: UnsafePointer<UInt64>,
+        into out: UnsafeMutablePointer<UInt64>
+    ) {
+        let digit = digits[index]
+        // Rows of the digit's own primes are there already, transformed.
+        if digit.range.contains(row) {
+            out.update(from: original + row * context.degree, count: context.degree)
+        } else {
+            let source = prepared + digit.range.lowerBound * context.degree
+            context.keyBasis(level: level).moduli[row].transform(
+                out, digit.conversion.conversion(of: source, toRow: row))
+        }
+    }
+
     /// (b, a) parts that decrypt, under the key's secret, to `polynomial` times the key's source secret.
     /// - Parameter polynomial: NTT domain, over q_0 ..< q_level.
     func apply(_ key: EvaluationKey, to polynomial: RNSPolynomial) throws(HEError) -> (RNSPolynomial, RNSPolynomial) {
-        try context.require(key.context)
-        guard key.id.level >= level else { throw .keyLevelTooLow(keyLevel: key.id.level, needed: level) }
+        try require(key)
+        let prepared = prepareDigits(polynomial)
+        let degree = context.degree
+        return try polynomial.withRows { original throws(HEError) in
+            try prepared.withRows { prepared throws(HEError) in
+                // Row by row, so that no more than one row of each digit is there at a time and stays in the cache.
+                try sums(key) { row, body in
+                    RowPool.withScratch(words: digits.count * degree) { raised in
+                        body(
+                            digits.indices.map { index in
+                                if digits[index].range.contains(row) { return original + row * degree }
+                                let out = raised + index * degree
+                                raise(index, row, original, prepared, into: out)
+                                return UnsafePointer(out)
+                            })
+                    }
+                }
+            }
+        }
+    }
+
+    /// The same for a polynomial that is decomposed already.
+    func apply(_ key: EvaluationKey, to digits: Decomposition) throws(HEError) -> (RNSPolynomial, RNSPolynomial) {
+        try require(key)
+        precondition(digits.level == level, "digits of this level")
+        defer { withExtendedLifetime(digits) {} }
+        let raised = digits.raised.map { $0.withRows { $0 } }
+        return try sums(key) { row, body in body(raised.map { $0 + row * context.degree }) }
+    }
+
+    /// The sums of digits times the key's halves, divided by P. `raised` hands out a row of every digit.
+    private func sums(
+        _ key: EvaluationKey, raised: (_ row: Int, _ body: ([UnsafePointer<UInt64>]) -> Void) -> Void
+    ) throws(HEError) -> (RNSPolynomial, RNSPolynomial) {
         let keyBasis = context.keyBasis(level: level)
-        var coefficients = polynomial
-        coefficients.inverseTransform()
-        var sumB = RNSPolynomial(basis: keyBasis, form: .evaluation)
-        var sumA = RNSPolynomial(basis: keyBasis, form: .evaluation)
-        withUnsafeTemporaryAllocation(of: UInt64.self, capacity: context.degree) { scratch in
-            let raised = scratch.baseAddress!
-            for (index, digit) in digits.enumerated() {
-                let source = digit.conversion.prepare(coefficients, firstRow: digit.range.lowerBound)
-                for (row, modulus) in keyBasis.moduli.enumerated() {
-                    // Rows of the digit's own primes are there already, transformed.
-                    if digit.range.contains(row) {
-                        polynomial.withRow(row) { raised.update(from: $0, count: context.degree) }
-                    } else {
-                        digit.conversion.convert(source, toRow: row, raised)
-                        modulus.transform(raised)
-                    }
+        let degree = context.degree
+        let halves: [RNSPolynomial]
+        do { halves = try key.a } catch {
+            throw .malformedObject(reason: "the uniform halves of a key cannot be made from its seed")
+        }
+        defer { withExtendedLifetime((key, halves)) {} }
+        let (b, a) = (key.b.map { $0.withRows { $0 } }, halves.map { $0.withRows { $0 } })
+        var sumB = RNSPolynomial(uninitialized: keyBasis, form: .evaluation)
+        var sumA = RNSPolynomial(uninitialized: keyBasis, form: .evaluation)
+        sumB.withMutableRows { outB in
+            sumA.withMutableRows { outA in
+                Parallelism.forEach(below: keyBasis.count) { row in
                     let keyRow = row < level ? row : key.id.level + row - level
-                    key.b[index].withRow(keyRow) { b in sumB.withMutableRow(row) { modulus.multiplyAdd($0, raised, b) }
-                    }
-                    key.a[index].withRow(keyRow) { a in sumA.withMutableRow(row) { modulus.multiplyAdd($0, raised, a) }
+                    raised(row) { x in
+                        keyBasis.moduli[row].multiplyAccumulate(
+                            outB + row * degree, outA + row * degree, x,
+                            b.prefix(x.count).map { $0 + keyRow * degree },
+                            a.prefix(x.count).map { $0 + keyRow * degree })
                     }
                 }
             }
@@ -78,30 +173,24 @@ final class KeySwitcher: Sendable {
         return (divideBySpecialModulus(sumB), divideBySpecialModulus(sumA))
     }
 
-    /// round(x / P) over q_0 ..< q_level.
+    private func require(_ key: EvaluationKey) throws(HEError) {
+        try context.require(key.context)
+        guard key.id.level >= level else { throw .keyLevelTooLow(keyLevel: key.id.level, needed: level) }
+    }
+
+    /// round(x / P) over q_0 ..< q_level. Only the special rows leave the NTT domain.
     private func divideBySpecialModulus(_ x: RNSPolynomial) -> RNSPolynomial {
         let basis = context.ciphertextBasis(level: level)
-        // Only the special rows leave the NTT domain.
-        var special = RNSPolynomial(uninitialized: RNSBasis(context.specialModuli), form: .coefficient)
-        for (row, modulus) in context.specialModuli.enumerated() {
-            x.withRow(level + row) { source in
-                special.withMutableRow(row) {
-                    $0.update(from: source, count: context.degree)
-                    modulus.inverseTransform($0)
-                }
-            }
-        }
-        let prepared = specialBasis.prepare(special, firstRow: 0)
+        let degree = context.degree
         var result = RNSPolynomial(uninitialized: basis, form: .evaluation)
-        withUnsafeTemporaryAllocation(of: UInt64.self, capacity: context.degree) { scratch in
-            let remainder = scratch.baseAddress!
-            for (row, modulus) in basis.moduli.enumerated() {
-                specialBasis.convert(prepared, toRow: row, remainder)
-                modulus.transform(remainder)
-                x.withRow(row) { source in
-                    result.withMutableRow(row) {
-                        modulus.subtract($0, source, remainder)
-                        modulus.multiply($0, $0, scalar: specialInverses[row])
+        RowPool.withScratch(words: context.specialModuli.count * degree) { special in
+            x.withRows { rows in
+                specialBasis.prepare(rows + level * degree, into: special)
+                result.withMutableRows { out in
+                    Parallelism.forEach(below: level) { row in
+                        basis.moduli[row].divide(
+                            out + row * degree, rows + row * degree,
+                            minus: specialBasis.conversion(of: special, toRow: row), factor: specialInverses[row])
                     }
                 }
             }
@@ -117,65 +206,53 @@ final class KeySwitcher: Sendable {
 /// coefficients, which adds up to 2N/pi times as much in the slots nearest to 1 (docs/noise.md).
 struct BaseConversion: Sendable {
     private let source: [NTTModulus]
+    private let sourceBits: Int
     private let targets: [NTTModulus]
     /// (D / d_i)^-1 modulo d_i.
     private let inverses: [UInt64]
     /// weights[t][i]: D / d_i modulo target t.
     private let weights: [[UInt64]]
-    /// Sum of floor(d_i / 2) D / d_i, modulo each target.
-    private let targetHalves: [UInt64]
+    /// Minus the sum of floor(d_i / 2) D / d_i, modulo each target.
+    private let starts: [UInt64]
 
     init(from source: [NTTModulus], to targets: [NTTModulus]) {
         self.source = source
         self.targets = targets
+        sourceBits = source.map(\.bitCount).max() ?? 0
         func product(modulo modulus: NTTModulus, without skipped: Int?) -> UInt64 {
             source.enumerated().reduce(1) { result, element in
                 element.offset == skipped ? result : modulus.multiply(result, element.element.value % modulus.value)
             }
         }
         inverses = source.enumerated().map { $1.inverse(product(modulo: $1, without: $0)) }
-        weights = targets.map { target in source.indices.map { product(modulo: target, without: $0) } }
-        targetHalves = zip(targets, weights).map { target, weights in
-            zip(source, weights).reduce(0) { sum, term in
+        let weights = targets.map { target in source.indices.map { product(modulo: target, without: $0) } }
+        starts = zip(targets, weights).map { target, weights in
+            let halves = zip(source, weights).reduce(0) { sum, term in
                 (sum + target.multiply(term.0.value / 2 % target.value, term.1)) % target.value
             }
+            return halves == 0 ? 0 : target.value - halves
         }
+        self.weights = weights
     }
 
     /// What all targets share: x itself for one prime, else [x * (D / d_i)^-1 + floor(d_i / 2)] modulo each d_i.
-    /// - Parameter firstRow: the row of `polynomial` (coefficient form) that holds the first source prime.
-    func prepare(_ polynomial: RNSPolynomial, firstRow: Int) -> RNSPolynomial {
-        var prepared = RNSPolynomial(uninitialized: RNSBasis(source), form: .coefficient)
-        for (row, modulus) in source.enumerated() {
-            polynomial.withRow(firstRow + row) { words in
-                prepared.withMutableRow(row) { out in
-                    if source.count == 1 {
-                        out.update(from: words, count: modulus.degree)
-                    } else {
-                        modulus.multiply(out, words, scalar: inverses[row])
-                        for index in 0..<modulus.degree {
-                            let sum = out[index] + modulus.value / 2
-                            out[index] = sum >= modulus.value ? sum - modulus.value : sum
-                        }
-                    }
-                }
-            }
+    /// - Parameters:
+    ///   - values: rows of the source primes, in the NTT domain.
+    ///   - out: as many rows, in coefficient form.
+    func prepare(_ values: UnsafePointer<UInt64>, into out: UnsafeMutablePointer<UInt64>) {
+        let degree = source[0].degree
+        Parallelism.forEach(below: source.count) { row in
+            source[row].inverseTransform(
+                out + row * degree, values + row * degree, factor: source.count == 1 ? 1 : inverses[row],
+                offset: source.count == 1 ? 0 : source[row].value / 2)
         }
-        return prepared
     }
 
-    /// Residues modulo target `row` of what ``prepare(_:firstRow:)`` saw.
-    func convert(_ prepared: RNSPolynomial, toRow row: Int, _ out: UnsafeMutablePointer<UInt64>) {
-        let target = targets[row]
-        if source.count == 1 {
-            prepared.withRow(0) { target.reduceCentered(out, $0, from: source[0]) }
-            return
-        }
-        let half = targetHalves[row]
-        let start = half == 0 ? 0 : target.value - half
-        out.update(repeating: start, count: target.degree)
-        for index in source.indices {
-            prepared.withRow(index) { target.multiplyAdd(out, $0, scalar: weights[row][index]) }
-        }
+    /// How target `row` converts what ``prepare(_:into:)`` wrote.
+    func conversion(of prepared: UnsafePointer<UInt64>, toRow row: Int) -> NTTModulus.Conversion {
+        if source.count == 1 { return .centered(prepared, prime: source[0].value) }
+        return .weightedSum(
+            source.indices.map { prepared + $0 * source[0].degree }, weights: weights[row], start: starts[row],
+            bits: sourceBits)
     }
 }

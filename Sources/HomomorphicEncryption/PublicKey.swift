@@ -22,6 +22,15 @@ public struct PublicKey: Sendable {
         self.generation = generation
         a = try UniformHalf.expand(rho: rho, digit: 0, basis: basis) { UInt32($0) }
     }
+
+    /// A key whose maker has expanded the uniform half already.
+    package init(context: EncryptionContext, b: RNSPolynomial, a: RNSPolynomial, rho: [UInt8], generation: UInt32) {
+        self.context = context
+        self.b = b
+        self.a = a
+        self.rho = rho
+        self.generation = generation
+    }
 }
 
 /// The uniform halves of public objects, from their public seeds.

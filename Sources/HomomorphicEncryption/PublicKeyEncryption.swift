@@ -14,33 +14,39 @@ extension PublicKey {
         let u = try Samplers.ternary(degree: degree, key: randomness, x: 0, y: 0)
         let e0 = try Samplers.noise(degree: degree, key: randomness, x: 1, y: 0)
         let e1 = try Samplers.noise(degree: degree, key: randomness, x: 2, y: 0)
-        var uRow = try SecretBytes(count: degree * 8)
-        var eRow = try SecretBytes(count: degree * 8)
         var c0 = RNSPolynomial(uninitialized: basis, form: .evaluation)
         var c1 = RNSPolynomial(uninitialized: basis, form: .evaluation)
-        for (row, modulus) in basis.moduli.enumerated() {
-            uRow.withUnsafeMutableWords { words in
-                u.withUnsafeBytes { modulus.expandTernary(words, $0.bytes) }
-                modulus.transform(words)
-            }
-            func combine(_ key: RNSPolynomial, _ error: borrowing SecretBytes, into out: inout RNSPolynomial) {
-                eRow.withUnsafeMutableWords { words in
-                    error.withUnsafeBytes { modulus.expandSmall(words, $0.signedBytes) }
-                    modulus.transform(words)
-                    uRow.withUnsafeWords { u in
-                        key.withRow(row) { k in
-                            out.withMutableRow(row) { out in
-                                modulus.multiply(out, k, u)
-                                modulus.add(out, out, words)
+        // The secrets as addresses, which closures may hold; the values outlive the calls.
+        try u.withUnsafeBytes { ternary in
+            try e0.withUnsafeBytes { e0 in
+                try e1.withUnsafeBytes { e1 in
+                    try c0.withMutableRows { c0 in
+                        try c1.withMutableRows { c1 in
+                            try Parallelism.forEach(below: basis.count) { row in
+                                defer { SecretMemory.wipeDeadStack() }
+                                let modulus = basis.moduli[row]
+                                let (out0, out1) = (c0 + row * degree, c1 + row * degree)
+                                var scratch = try SecretBytes(count: 2 * degree * 8)
+                                scratch.withUnsafeMutableWords { u in
+                                    let scratch = u + degree
+                                    modulus.transformTernary(u, ternary.bytes)
+                                    plaintext.polynomial.withRow(row) { message in
+                                        b.withRow(row) {
+                                            modulus.encrypt(
+                                                out0, $0, u, noise: e0.signedBytes, message: message, scratch: scratch)
+                                        }
+                                    }
+                                    a.withRow(row) {
+                                        modulus.encrypt(
+                                            out1, $0, u, noise: e1.signedBytes, message: nil, scratch: scratch)
+                                    }
+                                }
                             }
                         }
                     }
                 }
             }
-            combine(b, e0, into: &c0)
-            combine(a, e1, into: &c1)
         }
-        c0 += plaintext.polynomial
         return try Ciphertext(context: context, polynomials: [c0, c1], scale: plaintext.scale)
     }
 }

@@ -13,6 +13,7 @@ import _CryptoExtras
 /// The one place that touches swift-crypto's underscored AES._CTR.
 public struct Keystream {
     private let key: SymmetricKey
+    private let isPublic: Bool
     private let x: UInt32
     private let y: UInt32
     private var position = 0
@@ -26,6 +27,7 @@ public struct Keystream {
         precondition(key.count == 32, "an AES-256 key")
         // SymmetricKey's own storage is wiped when it is freed.
         self.key = key.withUnsafeBytes { SymmetricKey(data: $0) }
+        isPublic = false
         self.x = x
         self.y = y
     }
@@ -35,6 +37,7 @@ public struct Keystream {
     public init(publicSeed: [UInt8], x: UInt32, y: UInt32) {
         precondition(publicSeed.count == 32, "an AES-256 key")
         key = SymmetricKey(data: publicSeed)
+        isPublic = true
         self.x = x
         self.y = y
     }
@@ -47,13 +50,20 @@ public struct Keystream {
             let wanted = min(Self.chunkWords - skip, words.count - written)
             let bytes = (wanted + skip) * 8
             let nonce = try AES._CTR.Nonce(nonceBytes: counterBlock(position / 2))
-            let chunk = try AES._CTR.encrypt(Self.zeros.prefix(bytes), using: key, nonce: nonce)
+            let zeros = bytes == Self.zeros.count ? Self.zeros : Self.zeros.prefix(bytes)
+            // The library leaves the key's schedule on the stack.
+            let chunk =
+                isPublic
+                ? try AES._CTR.encrypt(zeros, using: key, nonce: nonce)
+                : try SecretMemory.withWipedStack { try AES._CTR.encrypt(zeros, using: key, nonce: nonce) }
             chunk.withUnsafeBytes { chunk in
-                for index in 0..<wanted {
-                    let word = chunk.loadUnaligned(fromByteOffset: (index + skip) * 8, as: UInt64.self)
-                    words[written + index] = UInt64(littleEndian: word)
+                let out = UnsafeMutableRawBufferPointer(words)[written * 8..<(written + wanted) * 8]
+                UnsafeMutableRawBufferPointer(rebasing: out).copyMemory(
+                    from: UnsafeRawBufferPointer(rebasing: chunk[(skip * 8)..<bytes]))
+                if UInt64(littleEndian: 1) != 1 {
+                    for index in written..<written + wanted { words[index] = UInt64(littleEndian: words[index]) }
                 }
-                SecretMemory.wipe(uniquelyOwned: chunk)
+                if !isPublic { SecretMemory.wipe(uniquelyOwned: chunk) }
             }
             written += wanted
             position += wanted

@@ -14,10 +14,8 @@ public final class NTTModulus: Sendable {
     public let psi: UInt64
 
     let constants: hkms_modulus
-    private let forward: TwiddleTable
-    private let inverse: TwiddleTable
-    private let degreeInverse: UInt64
-    private let degreeInverseShoup: UInt64
+    /// hkms_ntt_tables of this prime, written in init alone.
+    private nonisolated(unsafe) let tables: OpaquePointer
 
     /// - Parameters:
     ///   - value: a prime below 2^60 with `value % (2 * degree) == 1`.
@@ -38,15 +36,18 @@ public final class NTTModulus: Sendable {
         } else {
             mu = (1 << UInt64(doubled)) / value
         }
-        constants = hkms_modulus(
+        let constants = hkms_modulus(
             q: value, mu: mu, reciprocal: value.dividingFullWidth((1, 0)).quotient, bits: UInt32(bitCount))
-        psi = Primes.leastPrimitiveRoot(order: UInt64(2 * degree), modulo: value)
-        let psiInverse = Primes.inverse(psi, modulo: value)
-        forward = TwiddleTable(root: psi, degree: degree, modulus: value)
-        inverse = TwiddleTable(root: psiInverse, degree: degree, modulus: value)
-        degreeInverse = Primes.inverse(UInt64(degree), modulo: value)
-        degreeInverseShoup = Self.shoupQuotient(degreeInverse, modulo: value)
+        let psi = Primes.leastPrimitiveRoot(order: UInt64(2 * degree), modulo: value)
+        guard let tables = withUnsafePointer(to: constants, { hkms_ntt_tables_create(degree, $0, psi) }) else {
+            throw .outOfMemory
+        }
+        self.constants = constants
+        self.psi = psi
+        self.tables = tables
     }
+
+    deinit { hkms_ntt_tables_destroy(tables) }
 
     /// floor(s * 2^64 / q) for s below q.
     static func shoupQuotient(_ s: UInt64, modulo q: UInt64) -> UInt64 {
@@ -55,12 +56,12 @@ public final class NTTModulus: Sendable {
 
     /// Transforms N residues in place: position j then holds the value at psi^(2*bitrev(j)+1).
     public func transform(_ row: UnsafeMutablePointer<UInt64>) {
-        hkms_ntt_forward(row, degree, value, forward.powers, forward.quotients)
+        hkms_ntt_forward(row, tables)
     }
 
     /// The inverse of ``transform(_:)``.
     public func inverseTransform(_ row: UnsafeMutablePointer<UInt64>) {
-        hkms_ntt_inverse(row, degree, value, inverse.powers, inverse.quotients, degreeInverse, degreeInverseShoup)
+        hkms_ntt_inverse(row, tables)
     }
 
     // MARK: Vectors of N residues
@@ -127,35 +128,112 @@ public final class NTTModulus: Sendable {
         hkms_ternary_expand(out, packed, degree, value)
     }
 
+    // MARK: Transforms of what is made on the way
+
+    /// out = the transform of ternary coefficients, packed two bits each.
+    public func transformTernary(_ out: UnsafeMutablePointer<UInt64>, _ packed: UnsafePointer<UInt8>) {
+        hkms_ntt_forward_ternary(out, packed, tables)
+    }
+
+    /// out = the transform of small signed coefficients.
+    public func transformSmall(_ out: UnsafeMutablePointer<UInt64>, _ coefficients: UnsafePointer<Int8>) {
+        hkms_ntt_forward_small(out, coefficients, tables)
+    }
+
+    /// out = -(a * s + e), e the transform of small coefficients: `out` never holds a product without its noise, and
+    /// may be `a`.
+    /// - Parameter scratch: N words, left as secret as the coefficients.
+    public func mask(
+        _ out: UnsafeMutablePointer<UInt64>, _ a: UnsafePointer<UInt64>, _ s: UnsafePointer<UInt64>,
+        noise coefficients: UnsafePointer<Int8>, scratch: UnsafeMutablePointer<UInt64>
+    ) {
+        hkms_ntt_small_negated_plus_product(out, scratch, coefficients, a, s, tables)
+    }
+
+    /// out = a * u + e + message, e the transform of small coefficients.
+    /// - Parameters:
+    ///   - message: nil for none.
+    ///   - scratch: N words, left as secret as the coefficients.
+    public func encrypt(
+        _ out: UnsafeMutablePointer<UInt64>, _ a: UnsafePointer<UInt64>, _ u: UnsafePointer<UInt64>,
+        noise coefficients: UnsafePointer<Int8>, message: UnsafePointer<UInt64>?,
+        scratch: UnsafeMutablePointer<UInt64>
+    ) {
+        hkms_ntt_small_plus_product(out, scratch, coefficients, a, u, message, tables)
+    }
+
+    /// out = the inverse transform of `values`, times factor, plus offset; `out` is another row.
+    public func inverseTransform(
+        _ out: UnsafeMutablePointer<UInt64>, _ values: UnsafePointer<UInt64>, factor: UInt64 = 1, offset: UInt64 = 0
+    ) {
+        hkms_ntt_inverse_scaled(out, values, factor, offset, tables)
+    }
+
+    /// A row of another prime in coefficient form, or a sum of such rows with weights, as a residue of this one.
+    public enum Conversion {
+        /// The representative in (-prime/2, prime/2].
+        case centered(UnsafePointer<UInt64>, prime: UInt64)
+        /// start + the sum of rows[j] * weights[j]; the rows are residues of `bits` bits at most.
+        case weightedSum([UnsafePointer<UInt64>], weights: [UInt64], start: UInt64, bits: Int)
+    }
+
+    /// out = the transform of the converted row.
+    public func transform(_ out: UnsafeMutablePointer<UInt64>, _ conversion: Conversion) {
+        switch conversion {
+        case .centered(let row, let prime): hkms_ntt_forward_centered(out, row, prime, tables)
+        case .weightedSum(let rows, let weights, let start, let bits):
+            hkms_ntt_forward_weighted_sum(
+                out, rows.map(Optional.some), weights, rows.count, start, UInt32(bits), tables)
+        }
+    }
+
+    /// out = (x - v) * factor, v the transform of the converted row: a division with rounding. `out` may not be `x`.
+    public func divide(
+        _ out: UnsafeMutablePointer<UInt64>, _ x: UnsafePointer<UInt64>, minus conversion: Conversion, factor: UInt64
+    ) {
+        switch conversion {
+        case .centered(let row, let prime):
+            hkms_ntt_centered_scaled_difference(out, out, x, row, prime, factor, tables)
+        case .weightedSum(let rows, let weights, let start, let bits):
+            hkms_ntt_weighted_sum_scaled_difference(
+                out, out, x, rows.map(Optional.some), weights, rows.count, start, UInt32(bits), factor, tables)
+        }
+    }
+
+    // MARK: Sums of products
+
+    /// out = a * b + c
+    public func multiplyPlus(
+        _ out: UnsafeMutablePointer<UInt64>, _ a: UnsafePointer<UInt64>, _ b: UnsafePointer<UInt64>,
+        _ c: UnsafePointer<UInt64>
+    ) {
+        withUnsafePointer(to: constants) { hkms_multiply_plus(out, a, b, c, degree, $0) }
+    }
+
+    /// out0 = the sum of x[j] * y0[j], out1 = the sum of x[j] * y1[j].
+    public func multiplyAccumulate(
+        _ out0: UnsafeMutablePointer<UInt64>, _ out1: UnsafeMutablePointer<UInt64>, _ x: [UnsafePointer<UInt64>],
+        _ y0: [UnsafePointer<UInt64>], _ y1: [UnsafePointer<UInt64>]
+    ) {
+        let (x, y0, y1) = (x.map(Optional.some), y0.map(Optional.some), y1.map(Optional.some))
+        withUnsafePointer(to: constants) { hkms_multiply_accumulate_many(out0, out1, x, y0, y1, $0, x.count, degree) }
+    }
+
+    /// out = start + the sum of rows[j] * weights[j]; the rows are residues of other primes, of `bits` bits at most.
+    public func weightedSum(
+        _ out: UnsafeMutablePointer<UInt64>, _ rows: [UnsafePointer<UInt64>], weights: [UInt64], start: UInt64,
+        bits: Int
+    ) {
+        let rows = rows.map(Optional.some)
+        withUnsafePointer(to: constants) {
+            hkms_weighted_sum(out, rows, weights, rows.count, start, $0, UInt32(bits), degree)
+        }
+    }
+
     // MARK: Single residues, of public data
 
     public func multiply(_ a: UInt64, _ b: UInt64) -> UInt64 { Primes.multiply(a, b, modulo: value) }
     public func inverse(_ a: UInt64) -> UInt64 { Primes.inverse(a, modulo: value) }
-}
-
-/// Powers of a root in bit-reversed order with their Shoup quotients.
-private final class TwiddleTable: @unchecked Sendable {
-    // Sendable: written in init alone.
-    let powers: UnsafeMutablePointer<UInt64>
-    let quotients: UnsafeMutablePointer<UInt64>
-
-    init(root: UInt64, degree: Int, modulus: UInt64) {
-        powers = .allocate(capacity: degree)
-        quotients = .allocate(capacity: degree)
-        let shift = UInt64.bitWidth - degree.trailingZeroBitCount
-        var power: UInt64 = 1
-        for i in 0..<degree {
-            let position = Int(UInt64(i).bitSwapped >> UInt64(shift))
-            powers[position] = power
-            quotients[position] = NTTModulus.shoupQuotient(power, modulo: modulus)
-            power = Primes.multiply(power, root, modulo: modulus)
-        }
-    }
-
-    deinit {
-        powers.deallocate()
-        quotients.deallocate()
-    }
 }
 
 extension UInt64 {
@@ -173,11 +251,14 @@ extension UInt64 {
 public enum RLWEError: Error, Equatable, Sendable, CustomStringConvertible {
     /// Not a prime below 2^60 that is 1 modulo 2N.
     case notAnNTTPrime(UInt64, degree: Int)
+    /// No memory for the tables of a transform.
+    case outOfMemory
 
     public var description: String {
         switch self {
         case .notAnNTTPrime(let value, let degree):
             "\(value) is not a prime below 2^60 that is 1 modulo \(2 * degree)"
+        case .outOfMemory: "no memory for the tables of a transform"
         }
     }
 }

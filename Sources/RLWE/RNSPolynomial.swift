@@ -1,4 +1,5 @@
 import CRLWEKernels
+import SecretMemory
 
 /// A polynomial of degree below N modulo X^N + 1, as residues modulo each prime of its basis.
 ///
@@ -30,6 +31,12 @@ public struct RNSPolynomial: Sendable {
         storage = AlignedRows(count: basis.count * basis.degree)
     }
 
+    /// Has the memory of this polynomial, and of copies of it, zeroed at its end: for messages.
+    public mutating func markConfidential() {
+        makeUnique()
+        storage.isConfidential = true
+    }
+
     public var degree: Int { basis.degree }
     public var rowCount: Int { basis.count }
 
@@ -50,6 +57,23 @@ public struct RNSPolynomial: Sendable {
         return try body(storage.words + index * degree)
     }
 
+    /// All words, row after row, valid inside `body`: for rows that several threads read.
+    public func withRows<Result, Failure: Error>(
+        _ body: (UnsafePointer<UInt64>) throws(Failure) -> Result
+    ) throws(Failure) -> Result {
+        defer { withExtendedLifetime(storage) {} }
+        return try body(UnsafePointer(storage.words))
+    }
+
+    /// All words, row after row, to change inside `body`: for rows that several threads write.
+    public mutating func withMutableRows<Result, Failure: Error>(
+        _ body: (UnsafeMutablePointer<UInt64>) throws(Failure) -> Result
+    ) throws(Failure) -> Result {
+        makeUnique()
+        defer { withExtendedLifetime(storage) {} }
+        return try body(storage.words)
+    }
+
     private mutating func makeUnique() {
         if !isKnownUniquelyReferenced(&storage) { storage = storage.copy() }
     }
@@ -57,14 +81,20 @@ public struct RNSPolynomial: Sendable {
     /// Into the NTT domain, in place; already there is no error.
     public mutating func transform() {
         guard form == .coefficient else { return }
-        for (index, modulus) in basis.moduli.enumerated() { withMutableRow(index) { modulus.transform($0) } }
+        let basis = basis
+        withMutableRows { rows in
+            Parallelism.forEach(below: basis.count) { basis.moduli[$0].transform(rows + $0 * basis.degree) }
+        }
         form = .evaluation
     }
 
     /// Out of the NTT domain, in place; already there is no error.
     public mutating func inverseTransform() {
         guard form == .evaluation else { return }
-        for (index, modulus) in basis.moduli.enumerated() { withMutableRow(index) { modulus.inverseTransform($0) } }
+        let basis = basis
+        withMutableRows { rows in
+            Parallelism.forEach(below: basis.count) { basis.moduli[$0].inverseTransform(rows + $0 * basis.degree) }
+        }
         form = .coefficient
     }
 
@@ -163,18 +193,22 @@ private final class AlignedRows: @unchecked Sendable {
     // Sendable: RNSPolynomial changes it only while it is the one owner.
     let words: UnsafeMutablePointer<UInt64>
     let count: Int
+    var isConfidential = false
 
     init(count: Int) {
         self.count = count
-        let raw = UnsafeMutableRawPointer.allocate(byteCount: count * 8, alignment: 64)
-        words = raw.bindMemory(to: UInt64.self, capacity: count)
+        words = RowPool.take(count)
     }
 
     func copy() -> AlignedRows {
         let other = AlignedRows(count: count)
         other.words.update(from: words, count: count)
+        other.isConfidential = isConfidential
         return other
     }
 
-    deinit { UnsafeMutableRawPointer(words).deallocate() }
+    deinit {
+        if isConfidential { SecretMemory.wipe(UnsafeMutableRawBufferPointer(start: words, count: count * 8)) }
+        RowPool.give(words, count)
+    }
 }

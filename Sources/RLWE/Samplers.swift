@@ -52,12 +52,17 @@ public enum Samplers {
     /// N bytes of centered binomial noise of variance 10.5, signed (suite 1, 7).
     public static func noise(degree: Int, key: borrowing SecretBytes, x: UInt32, y: UInt32) throws -> SecretBytes {
         var noise = try SecretBytes(count: degree)
-        try withKeystreamWords(degree: degree, key: key, x: x, y: y) { words in
-            noise.withUnsafeMutableBytes {
-                hkms_cbd21_from_words($0.baseAddress!.assumingMemoryBound(to: Int8.self), words, degree)
-            }
-        }
+        try noise.withUnsafeMutableBytes { try Self.noise(into: $0, key: key, x: x, y: y) }
         return noise
+    }
+
+    /// The same, as many as there are bytes in `out`, which is secret memory of the caller's.
+    public static func noise(
+        into out: UnsafeMutableRawBufferPointer, key: borrowing SecretBytes, x: UInt32, y: UInt32
+    ) throws {
+        try withKeystreamWords(degree: out.count, key: key, x: x, y: y) { words in
+            hkms_cbd21_from_words(out.baseAddress!.assumingMemoryBound(to: Int8.self), words, out.count)
+        }
     }
 
     private static func withKeystreamWords(

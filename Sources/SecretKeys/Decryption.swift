@@ -11,24 +11,25 @@ extension SecretKey {
     public borrowing func decrypt(_ ciphertext: Ciphertext) throws -> CKKSPlaintext {
         guard ciphertext.context.parameterDigest == context.parameterDigest else { throw HEError.parameterMismatch }
         let basis = context.ciphertextBasis(level: ciphertext.level)
-        var sRow = try SecretBytes(count: context.degree * 8)
+        let degree = context.degree
+        let polynomials = ciphertext.polynomials
         var message = RNSPolynomial(uninitialized: basis, form: .evaluation)
-        for (row, modulus) in basis.moduli.enumerated() {
-            sRow.withUnsafeMutableWords { expand(modulus, into: $0) }
-            sRow.withUnsafeWords { s in
-                message.withMutableRow(row) { out in
-                    // Horner: ((c_2 s) + c_1) s + c_0.
-                    var first = true
-                    for polynomial in ciphertext.polynomials.reversed() {
-                        polynomial.withRow(row) { c in
-                            if first {
-                                out.update(from: c, count: modulus.degree)
-                                first = false
-                            } else {
-                                modulus.multiply(out, out, s)
-                                modulus.add(out, out, c)
-                            }
+        message.markConfidential()
+        try packed.withUnsafeBytes { packed in
+            try message.withMutableRows { rows in
+                try Parallelism.forEach(below: basis.count) { row in
+                    defer { SecretMemory.wipeDeadStack() }
+                    let (modulus, out) = (basis.moduli[row], rows + row * degree)
+                    var scratch = try SecretBytes(count: 2 * degree * 8)
+                    scratch.withUnsafeMutableWords { s in
+                        modulus.transformTernary(s, packed.bytes)
+                        // Horner: ((c_2 s) + c_1) s + c_0. What is no message yet gives s away.
+                        let sum = s + degree
+                        polynomials[polynomials.count - 1].withRow(row) { sum.update(from: $0, count: degree) }
+                        for polynomial in polynomials.dropLast().reversed() {
+                            polynomial.withRow(row) { modulus.multiplyPlus(sum, sum, s, $0) }
                         }
+                        out.update(from: sum, count: degree)
                     }
                 }
             }
@@ -48,15 +49,18 @@ extension SecretKey {
         var sRow = try SecretBytes(count: context.degree * 8)
         var eRow = try SecretBytes(count: context.degree * 8)
         var c0 = RNSPolynomial(uninitialized: basis, form: .evaluation)
+        defer { SecretMemory.wipeDeadStack() }
         for (row, modulus) in basis.moduli.enumerated() {
             sRow.withUnsafeMutableWords { s in
                 expand(modulus, into: s)
-                a.withRow(row) { modulus.multiply(s, s, $0) }
-                eRow.withUnsafeMutableWords { e in
-                    noise.withUnsafeBytes { modulus.expandSmall(e, $0.signedBytes) }
-                    modulus.transform(e)
-                    modulus.add(e, e, s)
-                    c0.withMutableRow(row) { modulus.negate($0, e) }
+                eRow.withUnsafeMutableWords { scratch in
+                    noise.withUnsafeBytes { noise in
+                        a.withRow(row) { a in
+                            c0.withMutableRow(row) {
+                                modulus.mask($0, a, s, noise: noise.signedBytes, scratch: scratch)
+                            }
+                        }
+                    }
                 }
             }
         }

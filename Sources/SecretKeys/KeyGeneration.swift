@@ -14,12 +14,12 @@ extension Seed {
         ).encoded(skTag: secret.tag)
         let rho = try derive("HKMS1/public", ctx).withUnsafeBytes { Array($0) }
         let basis = context.ciphertextBasis(level: context.maximumLevel)
-        let b = try maskedRows(basis: basis, digits: 1, objectContext: ctx, rho: rho, rowLabel: { UInt32($0) }) {
-            modulus, words in
-            secret.expand(modulus, into: words)
-        } target: { _, _, _, _, _ in
-        }
-        return try PublicKey(context: context, b: b[0], rho: rho, generation: generation)
+        let a = RowsInTheMaking(basis)
+        let b = try maskedRows(
+            secret, basis: basis, digits: 1, objectContext: ctx, rho: rho, rowLabel: { UInt32($0) },
+            uniform: { _, row, _ in a.row(row) }
+        ) { _, _, _, _, _ in }
+        return PublicKey(context: context, b: b[0], a: a.polynomial, rho: rho, generation: generation)
     }
 
     /// A relinearization or Galois key.
@@ -81,11 +81,9 @@ extension Seed {
         let rho = try derive("HKMS1/public", objectContext).withUnsafeBytes { Array($0) }
         let digits = context.parameters.digitCount(level: id.level)
         let b = try maskedRows(
-            basis: context.keyBasis(level: id.level), digits: digits, objectContext: objectContext, rho: rho,
+            secret, basis: context.keyBasis(level: id.level), digits: digits, objectContext: objectContext, rho: rho,
             rowLabel: { EvaluationKey.rowLabel($0, level: id.level, context: context) }
-        ) { modulus, words in
-            secret.expand(modulus, into: words)
-        } target: { row, modulus, s, scratch, add in
+        ) { row, modulus, s, scratch, add in
             // g_j is 1 modulo the primes of digit j and 0 modulo the other q; P is 0 modulo each p: every row
             // below the level takes P * target in exactly one digit.
             guard row < id.level else { return }
@@ -93,16 +91,20 @@ extension Seed {
             let special = context.parameters.p.reduce(UInt64(1)) { modulus.multiply($0, $1 % modulus.value) }
             add(row / context.parameters.alpha, special)
         }
-        return try EvaluationKey(context: context, id: id, rho: rho, b: b)
+        return EvaluationKey(made: context, id: id, rho: rho, b: b)
     }
 
-    /// The rows -(a_j s + e_j) of each digit, plus what `target` adds.
+    /// The rows b_j = -(a_j s + e_j) of each digit, plus what `target` adds. `uniform` says where the row of a_j goes,
+    /// b's own by default.
     ///
-    /// Rows are the outer loop, so that each row of s is expanded once. Everything that depends on s or e
-    /// lives in locked memory until it is masked.
+    /// Each row of s is expanded once, for all digits. Everything that depends on s or e lives in locked memory until
+    /// it is masked.
     private borrowing func maskedRows(
-        basis: RNSBasis, digits: Int, objectContext: borrowing SecretBytes, rho: [UInt8],
-        rowLabel: (Int) -> UInt32, secretRow: (NTTModulus, UnsafeMutablePointer<UInt64>) -> Void,
+        _ secret: borrowing SecretKey, basis: RNSBasis, digits: Int, objectContext: borrowing SecretBytes,
+        rho: [UInt8], rowLabel: (Int) -> UInt32,
+        uniform: (_ digit: Int, _ row: Int, _ b: UnsafeMutablePointer<UInt64>) -> UnsafeMutablePointer<UInt64> = {
+            $2
+        },
         target: (
             _ row: Int, NTTModulus, _ s: UnsafePointer<UInt64>, _ scratch: UnsafeMutablePointer<UInt64>,
             _ add: (_ digit: Int, _ factor: UInt64) -> Void
@@ -111,45 +113,53 @@ extension Seed {
         let degree = basis.degree
         let errorKey = try derive("HKMS1/error", objectContext)
         var errors = try SecretBytes(count: degree * digits)
-        for digit in 0..<digits {
-            let noise = try Samplers.noise(degree: degree, key: errorKey, x: UInt32(digit), y: 0)
-            errors.withUnsafeMutableBytes { out in
-                noise.withUnsafeBytes {
-                    UnsafeMutableRawBufferPointer(rebasing: out[digit * degree..<(digit + 1) * degree]).copyMemory(
-                        from: $0)
-                }
-            }
-        }
-        var sRow = try SecretBytes(count: degree * 8)
-        var scratch = try SecretBytes(count: degree * 8)
-        var product = try SecretBytes(count: degree * 8)
-        var result = (0..<digits).map { _ in RNSPolynomial(uninitialized: basis, form: .evaluation) }
-        for (row, modulus) in basis.moduli.enumerated() {
-            sRow.withUnsafeMutableWords { secretRow(modulus, $0) }
+        try errors.withUnsafeMutableBytes { errors in
             for digit in 0..<digits {
-                try result[digit].withMutableRow(row) { out in
-                    try Samplers.uniformRow(
-                        out, modulus: modulus, publicSeed: rho, digit: UInt32(digit), row: rowLabel(row))
-                    // a s without its noise gives s away, a being public.
-                    product.withUnsafeMutableWords { product in
-                        sRow.withUnsafeWords { modulus.multiply(product, out, $0) }
-                        scratch.withUnsafeMutableWords { words in
-                            errors.withUnsafeBytes { modulus.expandSmall(words, $0.signedBytes + digit * degree) }
-                            modulus.transform(words)
-                            modulus.add(product, product, words)
-                        }
-                        modulus.negate(out, product)
-                    }
-                }
+                try Samplers.noise(
+                    into: UnsafeMutableRawBufferPointer(rebasing: errors[digit * degree..<(digit + 1) * degree]),
+                    key: errorKey, x: UInt32(digit), y: 0)
             }
-            sRow.withUnsafeWords { s in
-                scratch.withUnsafeMutableWords { words in
-                    target(row, modulus, s, words) { digit, factor in
-                        result[digit].withMutableRow(row) { modulus.multiplyAdd($0, words, scalar: factor) }
+        }
+        let b = (0..<digits).map { _ in RowsInTheMaking(basis) }
+        // The secrets as addresses, which closures may hold; the values outlive the calls.
+        try errors.withUnsafeBytes { errors in
+            try secret.packed.withUnsafeBytes { packed in
+                try Parallelism.forEach(below: basis.count) { row in
+                    defer { SecretMemory.wipeDeadStack() }
+                    let modulus = basis.moduli[row]
+                    var scratch = try SecretBytes(count: 2 * degree * 8)
+                    try scratch.withUnsafeMutableWords { s in
+                        let words = s + degree
+                        modulus.transformTernary(s, packed.bytes)
+                        for digit in 0..<digits {
+                            let outB = b[digit].row(row)
+                            let outA = uniform(digit, row, outB)
+                            try Samplers.uniformRow(
+                                outA, modulus: modulus, publicSeed: rho, digit: UInt32(digit), row: rowLabel(row))
+                            // a s without its noise gives s away, a being public: the two are added in registers.
+                            modulus.mask(
+                                outB, outA, s, noise: errors.signedBytes + digit * degree, scratch: words)
+                        }
+                        target(row, modulus, s, words) { digit, factor in
+                            modulus.multiplyAdd(b[digit].row(row), words, scalar: factor)
+                        }
                     }
                 }
             }
         }
-        return result
+        return b.map(\.polynomial)
     }
+}
+
+/// A polynomial in the NTT domain whose rows are written by several threads.
+private final class RowsInTheMaking {
+    private(set) var polynomial: RNSPolynomial
+    private let rows: UnsafeMutablePointer<UInt64>
+
+    init(_ basis: RNSBasis) {
+        polynomial = RNSPolynomial(uninitialized: basis, form: .evaluation)
+        rows = polynomial.withMutableRows { $0 }
+    }
+
+    func row(_ index: Int) -> UnsafeMutablePointer<UInt64> { rows + index * polynomial.degree }
 }

@@ -19,8 +19,7 @@ public struct SecretKey: ~Copyable, Sendable {
 
     /// Writes s, transformed, modulo one prime.
     package borrowing func expand(_ modulus: NTTModulus, into words: UnsafeMutablePointer<UInt64>) {
-        packed.withUnsafeBytes { modulus.expandTernary(words, $0.bytes) }
-        modulus.transform(words)
+        packed.withUnsafeBytes { modulus.transformTernary(words, $0.bytes) }
     }
 }
 

@@ -50,7 +50,7 @@ struct Vectors: ParsableCommand {
         let publicKey = try seed.publicKey(secret, generation: publicGeneration)
         var keys: [KeyVector] = []
         for id in try requestedKeys(context) {
-            keys.append(KeyVector(id, try seed.evaluationKey(id, secret)))
+            keys.append(try KeyVector(id, seed.evaluationKey(id, secret)))
         }
         for text in switching {
             let parts = text.split(separator: "@").map(String.init)
@@ -59,7 +59,7 @@ struct Vectors: ParsableCommand {
             }
             let source = try readSeed(parts[0]).secretKey(context)
             let id = EvaluationKeyID(kind: .switching, level: level)
-            keys.append(KeyVector(id, try seed.switchingKey(id, from: source, to: secret)))
+            keys.append(try KeyVector(id, seed.switchingKey(id, from: source, to: secret)))
         }
         let output = Output(
             suite: 1, pd: Digest.hex(context.parameterDigest),
@@ -136,14 +136,14 @@ struct Vectors: ParsableCommand {
         let generation: UInt32
         let rho, a, b: String
 
-        init(_ id: EvaluationKeyID, _ key: EvaluationKey) {
+        init(_ id: EvaluationKeyID, _ key: EvaluationKey) throws {
             kind = "\(id.kind)"
             galois = id.galois
             level = id.level
             digits = key.b.count
             generation = id.generation
             rho = Digest.hex(key.rho)
-            a = Digest.hex(RNSPolynomial.testVectorDigest(key.a))
+            a = Digest.hex(RNSPolynomial.testVectorDigest(try key.a))
             b = Digest.hex(RNSPolynomial.testVectorDigest(key.b))
         }
     }

@@ -14,17 +14,31 @@ import subprocess
 import sys
 
 ARGUMENTS = ["rdi", "rsi", "rdx", "rcx", "r8", "r9"]
-# Arguments (from 0) whose memory is public: twiddle factors, constants of a modulus, permutations.
+# Arguments (from 0) whose memory is public: tables of a transform, constants of a modulus, permutations, lists of rows.
 PUBLIC = {
-    "hkms_ntt_forward": {3, 4}, "hkms_ntt_inverse": {3, 4}, "hkms_multiply": {4}, "hkms_multiply_add": {4},
+    "hkms_multiply": {4}, "hkms_multiply_add": {4}, "hkms_multiply_plus": {5}, "hkms_negated_multiply_plus": {5},
     "hkms_reduce": {3}, "hkms_reduce_centered": {4}, "hkms_permute": {2}, "hkms_from_signed": {3},
+    "hkms_multiply_accumulate_many": {2, 3, 4, 5}, "hkms_weighted_sum": {1, 2, 5},
+    "hkms_ntt_forward": {1}, "hkms_ntt_inverse": {1}, "hkms_ntt_forward_small": {2}, "hkms_ntt_forward_ternary": {2},
+    "hkms_ntt_forward_centered": {3}, "hkms_ntt_forward_weighted_sum": {1, 2},
+    "hkms_ntt_small_negated_plus_product": {5}, "hkms_ntt_inverse_scaled": {4},
+    "hkms_ntt_forward_portable": {3, 4}, "hkms_ntt_inverse_portable": {3, 4},
+    "hkms_ntt_forward_first_avx2": {2, 3}, "hkms_ntt_forward_outer_avx2": {2}, "hkms_ntt_forward_stage_avx2": {3},
+    "hkms_ntt_forward_inner_avx2": {2}, "hkms_ntt_forward_last_avx2": {2}, "hkms_ntt_forward_fused_avx2": {1, 2, 3},
+    "hkms_ntt_inverse_first_avx2": {3}, "hkms_ntt_inverse_pass_avx2": {3}, "hkms_ntt_inverse_stage_avx2": {3},
+    "hkms_ntt_inverse_last_avx2": {2}, "hkms_ntt_inverse_scaled_avx2": {4},
 }
-FUNCTIONS = [
-    "hkms_ternary_from_words", "hkms_ternary_expand", "hkms_ternary_is_valid", "hkms_cbd21_from_words",
-    "hkms_small_expand", "hkms_ntt_forward", "hkms_ntt_inverse", "hkms_add", "hkms_subtract", "hkms_negate",
-    "hkms_multiply", "hkms_multiply_add", "hkms_multiply_scalar", "hkms_multiply_scalar_add", "hkms_reduce",
-    "hkms_reduce_centered", "hkms_permute", "hkms_from_signed", "hkms_equal_constant_time",
-]
+# What never sees a secret: tables of public numbers, the choice of kernels, and what says so in its name.
+EXCLUDED = re.compile(r"hkms_(kernels_|ntt_tables_|.*_variable_time|locked_memory|forbid_|random_|secret_|wiping_|dft_|"
+                      r"twist|round_to_signed|unpack_bits)")
+
+
+def all_functions(program):
+    """Every kernel of the program, in every form: the one that dispatches, the portable one, AVX2's passes."""
+    listing = subprocess.run(["nm", program], capture_output=True, text=True, check=True).stdout
+    symbols = {line.split()[-1] for line in listing.splitlines() if re.search(r" [tT] hkms_\w+$", line)}
+    return sorted(name for name in symbols if not EXCLUDED.match(name))
+
 
 # 64-bit names of partial registers.
 NAMES = {}
@@ -42,6 +56,10 @@ for number in range(32):
         NAMES[f"{prefix}mm{number}"] = f"xmm{number}"
 
 SECRET = "secret"
+# Of words, bits and floating-point numbers; vcmp and vpcmp write a register and no flags.
+COMPARISONS = (
+    "cmp", "test", "ucomis", "comis", "ptest", "vucomis", "vcomis", "vptest", "vtestp",
+)
 MEMORY = re.compile(r"(?:%[fg]s:)?(-?0x[0-9a-f]+|-?\d+)?\((%\w+)?(?:,(%\w+)?(?:,(\d))?)?\)$")
 
 
@@ -96,11 +114,20 @@ def disassemble(program, function):
 
 class Analysis:
     def __init__(self, function, code):
-        self.public = PUBLIC.get(function, set())
+        self.public = PUBLIC.get(function, PUBLIC.get(re.sub("_(avx2|portable)$", "", function), set()))
         self.code = code
         self.order = sorted(code)
+        # Otherwise rbp is a register like others.
+        self.frames = {"rsp", "rbp"} if any(c[2] == "mov    %rsp,%rbp" for c in code.values()) else {"rsp"}
         self.next = dict(zip(self.order, self.order[1:]))
         self.findings = {}
+
+    def slots(self, base, displacement, address):
+        """The stack slots, of eight bytes each, that an instruction reads or writes."""
+        operands = " ".join(self.code[address][1])
+        width = 32 if "%ymm" in operands else 16 if "%xmm" in operands else 8
+        first = int(displacement or "0", 16) // 8
+        return [("slot", base, first + k) for k in range(width // 8)]
 
     def value(self, state, operand, address):
         if operand.startswith("$"):
@@ -119,9 +146,9 @@ class Analysis:
         if SECRET in pieces:
             self.findings[address] = "address"
             return SECRET
-        if base in ("rsp", "rbp") and not index:
+        if base in self.frames and not index:
             # The caller's part of the stack holds arguments.
-            return state.get(("slot", base, displacement or "0"))
+            return combine(state.get(slot) for slot in self.slots(base, displacement, address))
         pointer = combine(pieces)
         return None if pointer is not None and pointer[1] in self.public else SECRET
 
@@ -136,8 +163,9 @@ class Analysis:
         registers = [canonical(r[1:]) for r in (base, index) if r]
         if any(state.get(register) == SECRET for register in registers):
             self.findings[address] = "address"
-        if base and canonical(base[1:]) in ("rsp", "rbp") and not index:
-            state[("slot", canonical(base[1:]), displacement or "0")] = value
+        if base and canonical(base[1:]) in self.frames and not index:
+            for slot in self.slots(canonical(base[1:]), displacement, address):
+                state[slot] = value
 
     def step(self, address, state):
         """The addresses that follow and the state there."""
@@ -167,7 +195,7 @@ class Analysis:
             registers = [canonical(r[1:]) for r in memory.groups()[1:3] if r and r != "%rip"]
             self.store(state, ops[1], combine([state.get(r) for r in registers]), address)
             return [following], state
-        if name.startswith(("cmp", "test", "ucomis", "comis", "ptest", "vptest")) and not name.startswith("cmpxchg"):
+        if name.startswith(COMPARISONS) and not re.match(r"cmpxchg|cmp\w*[ps][sd]$", name):
             state["flags"] = combine([self.value(state, op, address) for op in ops])
             return [following], state
         if name.startswith("set"):
@@ -220,7 +248,8 @@ class Analysis:
 
 
 def main():
-    program, functions = sys.argv[1], sys.argv[2:] or FUNCTIONS
+    program = sys.argv[1]
+    functions = sys.argv[2:] or all_functions(program)
     status = 0
     for function in functions:
         code = disassemble(program, function)

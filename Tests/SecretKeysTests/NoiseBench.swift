@@ -73,9 +73,9 @@ final class NoiseBench {
 
     /// The error of each digit of a key: -(b + a s) modulo a special prime, where the target has the factor
     /// P and so is gone.
-    func errors(of key: EvaluationKey) -> [[Int64]] {
+    func errors(of key: EvaluationKey) throws -> [[Int64]] {
         let row = key.id.level
-        return zip(key.b, key.a).map { b, a in
+        return try zip(key.b, key.a).map { b, a in
             let modulus = b.basis.moduli[row]
             var words = [UInt64](repeating: 0, count: degree)
             modulus.reduce(&words, signed: secretCoefficients)

@@ -38,7 +38,7 @@ import Testing
     func keyErrors() throws {
         let preset = try #require(ParameterPreset.named("ckks-14"))
         let bench = try NoiseBench(preset)
-        var errors = try bench.keys(rotations: [1]).flatMap { bench.errors(of: $0) }
+        var errors = try bench.keys(rotations: [1]).flatMap { try bench.errors(of: $0) }
         #expect(errors.count == 12)
         let n = Double(bench.degree)
         for error in errors {

@@ -18,12 +18,51 @@ typedef struct {
     uint32_t bits;
 } hkms_modulus;
 
-// In-place negacyclic NTT. w[i], i in 1..<n, is psi^bitrev(i) over log2(n) bits, ws its Shoup
-// quotients. Position j of the output holds the value at psi^(2*bitrev(j)+1).
-void hkms_ntt_forward(uint64_t *x, size_t n, uint64_t q, const uint64_t *w, const uint64_t *ws);
-// The inverse: w[i] is psi^-bitrev(i); n_inverse is n^-1 mod q with its Shoup quotient.
-void hkms_ntt_inverse(uint64_t *x, size_t n, uint64_t q, const uint64_t *w, const uint64_t *ws,
-                      uint64_t n_inverse, uint64_t n_inverse_shoup);
+// Which kernels run: "avx2" or "portable", the same results either way. The first call of any function decides: the
+// best of the machine, or the portable ones where the environment has HKMS_KERNELS=portable.
+const char *hkms_kernels_name(void);
+// For tests: the portable kernels, or the best again. Not while other threads compute.
+void hkms_kernels_select(int portable);
+
+// What the transforms modulo one prime need.
+typedef struct hkms_ntt_tables hkms_ntt_tables;
+
+// Tables for n a power of two from 8, a prime that is 1 modulo 2n, and psi, a primitive 2n-th root of unity. They serve
+// the kernels that are selected at this call. NULL where there is no memory.
+hkms_ntt_tables *hkms_ntt_tables_create(size_t n, const hkms_modulus *modulus, uint64_t psi);
+void hkms_ntt_tables_destroy(hkms_ntt_tables *tables);
+
+// In-place negacyclic NTT of n residues. Position j of the output holds the value at psi^(2*bitrev(j)+1).
+void hkms_ntt_forward(uint64_t *x, const hkms_ntt_tables *tables);
+void hkms_ntt_inverse(uint64_t *x, const hkms_ntt_tables *tables);
+
+// Transforms of values that are made on the way: hkms_small_expand, hkms_ternary_expand, hkms_reduce_centered or
+// hkms_weighted_sum, and then hkms_ntt_forward.
+void hkms_ntt_forward_small(uint64_t *out, const int8_t *in, const hkms_ntt_tables *tables);
+void hkms_ntt_forward_ternary(uint64_t *out, const uint8_t *packed, const hkms_ntt_tables *tables);
+void hkms_ntt_forward_centered(uint64_t *out, const uint64_t *in, uint64_t from, const hkms_ntt_tables *tables);
+void hkms_ntt_forward_weighted_sum(uint64_t *out, const uint64_t *const *rows, const uint64_t *weights, size_t count,
+                                   uint64_t start, uint32_t source_bits, const hkms_ntt_tables *tables);
+
+// The same, and on with the transform v. `work` has n words and is left with what was on the way: as secret as the
+// input. It may be `out`, but no other argument.
+//
+// out = a * b + v + c: encryption. c may be NULL. out may be a or b.
+void hkms_ntt_small_plus_product(uint64_t *out, uint64_t *work, const int8_t *in, const uint64_t *a, const uint64_t *b,
+                                 const uint64_t *c, const hkms_ntt_tables *tables);
+// out = -(a * b + v): a key's masked half. out may be a.
+void hkms_ntt_small_negated_plus_product(uint64_t *out, uint64_t *work, const int8_t *in, const uint64_t *a,
+                                         const uint64_t *b, const hkms_ntt_tables *tables);
+// out = (x - v) * s: division by one prime or by several, s their inverse. out may be x.
+void hkms_ntt_centered_scaled_difference(uint64_t *out, uint64_t *work, const uint64_t *x, const uint64_t *in,
+                                         uint64_t from, uint64_t s, const hkms_ntt_tables *tables);
+void hkms_ntt_weighted_sum_scaled_difference(uint64_t *out, uint64_t *work, const uint64_t *x,
+                                             const uint64_t *const *rows, const uint64_t *weights, size_t count,
+                                             uint64_t start, uint32_t source_bits, uint64_t s,
+                                             const hkms_ntt_tables *tables);
+// out = inverse(in) * s + offset: a base conversion's first half; s = 1 and offset = 0 for the inverse elsewhere.
+void hkms_ntt_inverse_scaled(uint64_t *out, const uint64_t *in, uint64_t s, uint64_t offset,
+                             const hkms_ntt_tables *tables);
 
 void hkms_add(uint64_t *out, const uint64_t *a, const uint64_t *b, size_t n, uint64_t q);
 void hkms_subtract(uint64_t *out, const uint64_t *a, const uint64_t *b, size_t n, uint64_t q);
@@ -32,11 +71,30 @@ void hkms_multiply(uint64_t *out, const uint64_t *a, const uint64_t *b, size_t n
 // accumulator += a * b
 void hkms_multiply_add(uint64_t *accumulator, const uint64_t *a, const uint64_t *b, size_t n,
                        const hkms_modulus *m);
+// out = a * b + c
+void hkms_multiply_plus(uint64_t *out, const uint64_t *a, const uint64_t *b, const uint64_t *c, size_t n,
+                        const hkms_modulus *m);
+// out = -(a * b + c)
+void hkms_negated_multiply_plus(uint64_t *out, const uint64_t *a, const uint64_t *b, const uint64_t *c, size_t n,
+                                const hkms_modulus *m);
+// out0 = sum of x[j] * y0[j], out1 = sum of x[j] * y1[j], over `count` rows; one reduction for seven products.
+void hkms_multiply_accumulate_many(uint64_t *out0, uint64_t *out1, const uint64_t *const *x, const uint64_t *const *y0,
+                                   const uint64_t *const *y1, const hkms_modulus *m, size_t count, size_t n);
+// out = start + sum of rows[j] * weights[j] modulo m, over `count` rows of residues below 2^source_bits <= 2^60, that
+// need not be below m's prime; start and weights are.
+void hkms_weighted_sum(uint64_t *out, const uint64_t *const *rows, const uint64_t *weights, size_t count,
+                       uint64_t start, const hkms_modulus *m, uint32_t source_bits, size_t n);
 // out = a * s; a may hold any 64-bit words.
 void hkms_multiply_scalar(uint64_t *out, const uint64_t *a, size_t n, uint64_t q, uint64_t s, uint64_t s_shoup);
 // accumulator += a * s; a may hold any 64-bit words.
 void hkms_multiply_scalar_add(uint64_t *accumulator, const uint64_t *a, size_t n, uint64_t q, uint64_t s,
                               uint64_t s_shoup);
+// out = a * s + offset
+void hkms_multiply_scalar_offset(uint64_t *out, const uint64_t *a, size_t n, uint64_t q, uint64_t s, uint64_t s_shoup,
+                                 uint64_t offset);
+// out = (a - b) * s
+void hkms_subtract_multiply_scalar(uint64_t *out, const uint64_t *a, const uint64_t *b, size_t n, uint64_t q,
+                                   uint64_t s, uint64_t s_shoup);
 // out = a mod q for any 64-bit words.
 void hkms_reduce(uint64_t *out, const uint64_t *a, size_t n, const hkms_modulus *m);
 // out = the representative of a (mod from) in (-from/2, from/2], modulo to.
@@ -69,5 +127,25 @@ void hkms_small_expand(uint64_t *out, const int8_t *in, size_t n, uint64_t q);
 void hkms_pack_bits(uint8_t *out, const uint64_t *in, size_t n, uint32_t bits);
 // The inverse. Returns 1 if every value is below q, else 0.
 int hkms_unpack_bits(uint64_t *out, const uint8_t *in, size_t n, uint32_t bits, uint64_t q);
+
+// Discrete Fourier transforms of n complex numbers, exponent +2 pi i / n, from or to bit-reversed order; the other sign
+// is had by changing re for im. cosines[h + k] and sines[h + k], k < h: exp(i pi k / h) for h = 1, 2, 4 ... n / 2. Bits
+// are the same on every machine with IEEE arithmetic.
+void hkms_dft_from_reversed(double *re, double *im, size_t n, const double *cosines, const double *sines);
+void hkms_dft_to_reversed(double *re, double *im, size_t n, const double *cosines, const double *sines);
+// (re + i im) times (cosines + i sines) times factor
+void hkms_twist(double *re, double *im, size_t n, const double *cosines, const double *sines, double factor);
+// The largest magnitude, infinity among them; NaN if there is one.
+double hkms_largest_magnitude_variable_time(const double *values, size_t n);
+// values * factor, rounded to the nearest integer, halves away from zero; their magnitude is below 2^63.
+void hkms_round_to_signed(int64_t *out, const double *values, size_t n, double factor);
+
+// out = d0 + d1 q0 + d2 q0 q1, less q0 q1 q2 where that is nearer to zero, rounded once; negative: all ones there, else
+// zero. d2, or d1 and d2, may be null; the product of those primes is below 2^127.
+void hkms_center_digits_variable_time(double *out, uint64_t *negative, const uint64_t *d0, const uint64_t *d1,
+                                      const uint64_t *d2, size_t n, uint64_t q0, uint64_t q1, uint64_t q2);
+// 1 if every residue is the word, less `product` (below q) where `negative`, modulo q.
+int hkms_equals_centered_variable_time(const uint64_t *residues, const uint64_t *words, const uint64_t *negative,
+                                       size_t n, uint64_t product, uint64_t q);
 
 #endif

@@ -1,7 +1,7 @@
-#include "CRLWEKernels.h"
+#include "kernels.h"
 #include "modular.h"
 
-size_t hkms_mask_and_find_rejected_variable_time(uint64_t *words, size_t n, const hkms_modulus *m,
+size_t hkms_mask_and_find_rejected_variable_time_portable(uint64_t *words, size_t n, const hkms_modulus *m,
                                                  uint32_t *rejected) {
     const uint64_t mask = ((uint64_t)1 << m->bits) - 1, q = m->q;
     size_t count = 0;
@@ -19,7 +19,7 @@ static inline uint64_t at_least(uint64_t a, uint64_t b) {
     return (uint64_t)((((unsigned __int128)a - b) >> 64) & 1) ^ 1;
 }
 
-void hkms_ternary_from_words(uint8_t *packed, const uint64_t *words, size_t n) {
+void hkms_ternary_from_words_portable(uint8_t *packed, const uint64_t *words, size_t n) {
     for (size_t i = 0; i < n; i += 4) {
         uint64_t byte = 0;
         for (size_t j = 0; j < 4; j++) {
@@ -31,7 +31,7 @@ void hkms_ternary_from_words(uint8_t *packed, const uint64_t *words, size_t n) {
     }
 }
 
-void hkms_ternary_expand(uint64_t *out, const uint8_t *packed, size_t n, uint64_t q) {
+void hkms_ternary_expand_portable(uint64_t *out, const uint8_t *packed, size_t n, uint64_t q) {
     for (size_t i = 0; i < n; i++) {
         // trit - 1 is -1, 0 or 1; q is added where it is negative.
         uint64_t value = (uint64_t)((packed[i >> 2] >> (2 * (i & 3))) & 3) - 1;
@@ -39,7 +39,7 @@ void hkms_ternary_expand(uint64_t *out, const uint8_t *packed, size_t n, uint64_
     }
 }
 
-int hkms_ternary_is_valid(const uint8_t *packed, size_t n) {
+int hkms_ternary_is_valid_portable(const uint8_t *packed, size_t n) {
     uint8_t bad = 0;
     for (size_t i = 0; i < n / 4; i++) bad |= packed[i] & (packed[i] >> 1) & 0x55;
     return (int)(((unsigned)bad - 1u) >> 31);
@@ -54,12 +54,12 @@ static inline uint64_t popcount21(uint64_t x) {
     return ((x * 0x010101) >> 16) & 0xFF;
 }
 
-void hkms_cbd21_from_words(int8_t *out, const uint64_t *words, size_t n) {
+void hkms_cbd21_from_words_portable(int8_t *out, const uint64_t *words, size_t n) {
     for (size_t i = 0; i < n; i++)
         out[i] = (int8_t)(popcount21(words[i]) - popcount21(words[i] >> 32));
 }
 
-void hkms_small_expand(uint64_t *out, const int8_t *in, size_t n, uint64_t q) {
+void hkms_small_expand_portable(uint64_t *out, const int8_t *in, size_t n, uint64_t q) {
     for (size_t i = 0; i < n; i++) {
         uint64_t value = (uint64_t)(int64_t)in[i];
         out[i] = value + (q & (0 - (value >> 63)));

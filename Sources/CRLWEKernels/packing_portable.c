@@ -1,8 +1,8 @@
-#include "CRLWEKernels.h"
+#include "kernels.h"
 
 #include <string.h>
 
-void hkms_pack_bits(uint8_t *out, const uint64_t *in, size_t n, uint32_t bits) {
+void hkms_pack_bits_portable(uint8_t *out, const uint64_t *in, size_t n, uint32_t bits) {
     unsigned __int128 buffer = 0;
     uint32_t filled = 0;
     for (size_t i = 0; i < n; i++) {
@@ -16,7 +16,7 @@ void hkms_pack_bits(uint8_t *out, const uint64_t *in, size_t n, uint32_t bits) {
     }
 }
 
-int hkms_unpack_bits(uint64_t *out, const uint8_t *in, size_t n, uint32_t bits, uint64_t q) {
+int hkms_unpack_bits_portable(uint64_t *out, const uint8_t *in, size_t n, uint32_t bits, uint64_t q) {
     const uint64_t mask = ((uint64_t)1 << bits) - 1;
     unsigned __int128 buffer = 0;
     uint32_t filled = 0;

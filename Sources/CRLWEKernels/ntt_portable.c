@@ -1,4 +1,5 @@
 #include "CRLWEKernels.h"
+#include "kernels.h"
 #include "modular.h"
 
 // David Harvey, "Faster arithmetic for number-theoretic transforms" (2014): values stay in [0, 4q)
@@ -6,7 +7,7 @@
 //
 // Longa and Naehrig, "Speeding up the Number Theoretic Transform" (2016), for the merged twist by psi.
 
-void hkms_ntt_forward(uint64_t *x, size_t n, uint64_t q, const uint64_t *w, const uint64_t *ws) {
+void hkms_ntt_forward_portable(uint64_t *x, size_t n, uint64_t q, const uint64_t *w, const uint64_t *ws) {
     const uint64_t two_q = 2 * q;
     for (size_t m = 1, t = n >> 1; m < n; m <<= 1, t >>= 1) {
         for (size_t i = 0; i < m; i++) {
@@ -24,7 +25,7 @@ void hkms_ntt_forward(uint64_t *x, size_t n, uint64_t q, const uint64_t *w, cons
     for (size_t j = 0; j < n; j++) x[j] = subtract_once(subtract_once(x[j], two_q), q);
 }
 
-void hkms_ntt_inverse(uint64_t *x, size_t n, uint64_t q, const uint64_t *w, const uint64_t *ws,
+void hkms_ntt_inverse_portable(uint64_t *x, size_t n, uint64_t q, const uint64_t *w, const uint64_t *ws,
                       uint64_t n_inverse, uint64_t n_inverse_shoup) {
     const uint64_t two_q = 2 * q;
     for (size_t m = n >> 1, t = 1; m >= 1; m >>= 1, t <<= 1) {
