@@ -10,7 +10,8 @@
 //   l:        exact by fma, and |l| <= ulp(h)/2 <= 2^48, since |h| <= 2^102.
 //   b:        |wq| < 1/2, so |wq - w/q| <= 2^-55 and |x wq| < 2^52; with the product's own rounding
 //             |fl(x wq) - x w / q| <= |x| 2^-55 + min(|x| 2^-54, 2^-2) <= 1/2. Hence
-//             |x w - b q| <= q (1/2 + 3 |x| 2^-55) < q:           (1)
+//             |x w - b q| <= q (1/2 + min(3 |x| 2^-55, |x| 2^-55 + 2^-2)) < q:            (1)
+//             strictly, because w / q, q being odd, lies in the middle of no two doubles;
 //             the result is again a residue, a lazy one, in (-q, q).
 //   h - b q:  an integer of magnitude at most q + |l| < 2^53: exact by fma. Adding l gives the integer r: exact.
 // x +- y of two residues is exact while its magnitude stays at or below 2^53. That is the only thing to be watched:

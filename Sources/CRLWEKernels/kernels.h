@@ -1,5 +1,5 @@
 // The kernels behind the dispatching functions: <name>_portable for every machine, <name>_avx2 for x86-64 with AVX2 and
-// FMA and primes below 2^50.
+// FMA; those that compute in doubles, for primes below 2^50.
 #ifndef HKMS_KERNELS_H
 #define HKMS_KERNELS_H
 

@@ -299,7 +299,7 @@ static void finish(const hkms_ntt_result *result, const uint64_t *v, size_t at, 
     }
 }
 
-// Everything from pass p on for one node of that pass; `x` is the whole row.
+// Everything from pass p on for one node of that pass; `row` is the whole row.
 static void forward_from(const hkms_ntt_tables *t, uint64_t *row, size_t at, size_t length, int p, size_t node,
                          const hkms_ntt_result *result) {
     const hkms_ntt_pass *pass = t->forward_pass;

@@ -53,12 +53,6 @@ extension PublicKey {
 
 extension SecretBytes {
     /// The bytes as 64-bit words; the memory is page-aligned.
-    package borrowing func withUnsafeWords<Result>(
-        _ body: (UnsafePointer<UInt64>) throws -> Result
-    ) rethrows -> Result {
-        try withUnsafeBytes { try body($0.baseAddress!.assumingMemoryBound(to: UInt64.self)) }
-    }
-
     package mutating func withUnsafeMutableWords<Result>(
         _ body: (UnsafeMutablePointer<UInt64>) throws -> Result
     ) rethrows -> Result {

@@ -141,7 +141,7 @@ double hkms_largest_magnitude_variable_time(const double *values, size_t n);
 void hkms_round_to_signed(int64_t *out, const double *values, size_t n, double factor);
 
 // out = d0 + d1 q0 + d2 q0 q1, less q0 q1 q2 where that is nearer to zero, rounded once; negative: all ones there, else
-// zero. d2, or d1 and d2, may be null; the product of those primes is below 2^127.
+// zero. d2, or d1 and d2, may be null; the product of those primes is below 2^126.
 void hkms_center_digits_variable_time(double *out, uint64_t *negative, const uint64_t *d0, const uint64_t *d1,
                                       const uint64_t *d2, size_t n, uint64_t q0, uint64_t q1, uint64_t q2);
 // 1 if every residue is the word, less `product` (below q) where `negative`, modulo q.
