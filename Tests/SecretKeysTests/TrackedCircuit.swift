@@ -185,7 +185,8 @@ struct TrackedCircuit {
             let sameScale = abs(x.ciphertext.scale - y.ciphertext.scale) <= 1e-12 * x.ciphertext.scale
             switch choice {
             case 0, 1:
-                let fits = index != other && sameScale && x.magnitude + y.magnitude < 3
+                // What is equal has equal errors where both are one product: their difference is 0, and says nothing.
+                let fits = index != other && sameScale && x.magnitude + y.magnitude < 3 && x.values != y.values
                 pool[index] = try fits ? add(x, y, negated: choice == 0) : negate(x)
             case 2: pool[index] = try negate(x)
             case 3:

@@ -9,7 +9,6 @@ import Yams
 public struct YAMLDocument {
     /// The longest file, in bytes.
     public static let maximumBytes = 1 << 20
-    private static let maximumDepth = 32
 
     /// The mapping at the top of the file; empty for an empty file.
     public let root: YAMLSection
@@ -79,99 +78,15 @@ public struct YAMLDocument {
     }
 
     private static func compose(_ text: String, name: String) throws(ConfigurationError) -> Node? {
-        try refuseManyAliases(text, name: name)
-        try refuseDeepNesting(text, name: name)
+        if let refusal = YAMLStructure.refusal(of: text) {
+            throw ConfigurationError(file: name, line: refusal.line, message: refusal.message)
+        }
         do {
-            let parser = try Parser(yaml: text, encoding: .utf8)
-            guard let node = try parser.singleRoot() else { return nil }
-            // Nodes refer to their anchors weakly and the parser holds them.
-            return try withExtendedLifetime(parser) {
-                if let line = lineOfAnchor(node) {
-                    throw ConfigurationError(
-                        file: name, line: line, message: "anchors and aliases are not accepted; write the value out")
-                }
-                return node
-            }
-        } catch let error as ConfigurationError {
-            throw error
+            return try Parser(yaml: text, encoding: .utf8).singleRoot()
         } catch let error as YamlError {
             throw ConfigurationError(describing: error, file: name)
         } catch {
             throw ConfigurationError(file: name, line: 1, message: "is not YAML")
-        }
-    }
-
-    /// Aliases are refused by ``lineOfAnchor(_:)``, but only after Yams has built the nodes, which
-    /// takes exponential time for nested aliases used as keys. A few cannot do harm, and a few
-    /// asterisks in comments and strings, which look the same from here, must be possible.
-    private static func refuseManyAliases(_ text: String, name: String) throws(ConfigurationError) {
-        var line = 1
-        var found = 0
-        var previousIsWord = false
-        var isStar = false
-        for byte in text.utf8 {
-            let isWord = isWordByte(byte)
-            if isStar, isWord { found += 1 }
-            guard found <= 8 else {
-                throw ConfigurationError(
-                    file: name, line: line, message: "anchors and aliases are not accepted; write the value out")
-            }
-            isStar = byte == UInt8(ascii: "*") && !previousIsWord
-            if byte == UInt8(ascii: "\n") { line += 1 }
-            previousIsWord = isWord
-        }
-    }
-
-    /// Yams takes minutes for mappings that are keys of mappings a thousand times over, which libyaml lets pass.
-    /// Brackets and question marks count wherever they stand; no file of ours needs a quarter of the limit.
-    private static func refuseDeepNesting(_ text: String, name: String) throws(ConfigurationError) {
-        var line = 1
-        var brackets = 0
-        var marksInLine = 0
-        for byte in text.utf8 {
-            switch byte {
-            case UInt8(ascii: "["), UInt8(ascii: "{"): brackets += 1
-            case UInt8(ascii: "]"), UInt8(ascii: "}"): brackets = max(0, brackets - 1)
-            case UInt8(ascii: "?"): marksInLine += 1
-            case UInt8(ascii: "\n"):
-                line += 1
-                marksInLine = 0
-            default: break
-            }
-            guard brackets + marksInLine <= maximumDepth else {
-                throw ConfigurationError(
-                    file: name, line: line, message: "is nested more than \(maximumDepth) levels deep")
-            }
-        }
-    }
-
-    /// What libyaml accepts in the name of an anchor.
-    private static func isWordByte(_ byte: UInt8) -> Bool {
-        switch byte {
-        case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
-            UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "_"), UInt8(ascii: "-"):
-            true
-        default:
-            false
-        }
-    }
-
-    /// Stops at the first anchor, so that what an alias refers to is never walked twice.
-    private static func lineOfAnchor(_ node: Node) -> Int? {
-        if node.anchor != nil { return node.mark?.line ?? 1 }
-        switch node {
-        case .scalar: return nil
-        case .alias(let alias): return alias.mark?.line ?? 1
-        case .sequence(let sequence):
-            for element in sequence {
-                if let line = lineOfAnchor(element) { return line }
-            }
-            return nil
-        case .mapping(let mapping):
-            for (key, value) in mapping {
-                if let line = lineOfAnchor(key) ?? lineOfAnchor(value) { return line }
-            }
-            return nil
         }
     }
 }
