@@ -163,11 +163,12 @@ void hkms_from_signed(uint64_t *out, const int64_t *a, size_t n, const hkms_modu
         hkms_from_signed_portable(out, a, n, m);
 }
 
-size_t hkms_mask_and_find_rejected_variable_time(uint64_t *words, size_t n, const hkms_modulus *m, uint32_t *rejected) {
+size_t hkms_mask_and_find_rejected_variable_time(uint64_t *out, const uint64_t *words, size_t n, const hkms_modulus *m,
+                                                 uint32_t first, uint32_t *rejected) {
 #if defined(__x86_64__)
-    if (in_vectors()) return hkms_mask_and_find_rejected_variable_time_avx2(words, n, m, rejected);
+    if (in_vectors()) return hkms_mask_and_find_rejected_variable_time_avx2(out, words, n, m, first, rejected);
 #endif
-    return hkms_mask_and_find_rejected_variable_time_portable(words, n, m, rejected);
+    return hkms_mask_and_find_rejected_variable_time_portable(out, words, n, m, first, rejected);
 }
 
 void hkms_ternary_from_words(uint8_t *packed, const uint64_t *words, size_t n) {

@@ -124,6 +124,30 @@ HKMS_AVX2_INLINE __m256d product(__m256d x, __m256d y, const hkms_field *f) {
     return _mm256_add_pd(_mm256_fnmadd_pd(b, f->q, h), l);
 }
 
+// x y + z modulo q in (-q, q), for x, y in [0, q) and an integer |z| < 2^51 + 2^50: as product(), with z in the quotient
+// too, which makes it wrong by 1 / q more at most; h - b q may be |z| more, and is exact still.
+HKMS_AVX2_INLINE __m256d product_plus(__m256d x, __m256d y, __m256d z, const hkms_field *f) {
+    __m256d h = _mm256_mul_pd(x, y);
+    __m256d l = _mm256_fmsub_pd(x, y, h);
+    __m256d quotient = rounded(_mm256_fmadd_pd(h, f->inverse, _mm256_mul_pd(z, f->inverse)));
+    return _mm256_add_pd(_mm256_fnmadd_pd(quotient, f->q, h), _mm256_add_pd(l, z));
+}
+
+// 0 - r, since the negative of zero would have a sign.
+HKMS_AVX2_INLINE __m256d negated(__m256d r) { return _mm256_sub_pd(_mm256_setzero_pd(), r); }
+
+// A constant with its prepared quotient.
+typedef struct {
+    __m256d w, wq;
+} factor;
+
+HKMS_AVX2_INLINE factor factor_of(uint64_t s, uint64_t q, const hkms_field *f) {
+    factor result;
+    result.w = _mm256_set1_pd(centered_number(s, q));
+    result.wq = _mm256_div_pd(result.w, f->q);
+    return result;
+}
+
 // MARK: Sources
 
 // Residues of another prime below 2^50 as the representatives nearest to zero.

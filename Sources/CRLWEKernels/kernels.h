@@ -37,10 +37,11 @@ typedef struct {
 // What becomes of the transformed values v.
 typedef struct {
     enum {
-        HKMS_RESULT_PLAIN,                 // v, in place
-        HKMS_RESULT_PLUS_PRODUCT,          // out = a * b + v, and + c unless NULL
-        HKMS_RESULT_NEGATED_PLUS_PRODUCT,  // out = -(a * b + v)
-        HKMS_RESULT_SCALED_DIFFERENCE,     // out = (c - v) * scalar
+        HKMS_RESULT_PLAIN,                  // v, in place
+        HKMS_RESULT_PLUS_PRODUCT,           // out = a * b + v
+        HKMS_RESULT_PLUS_PRODUCT_AND_MORE,  // out = a * b + v + c
+        HKMS_RESULT_NEGATED_PLUS_PRODUCT,   // out = -(a * b + v)
+        HKMS_RESULT_SCALED_DIFFERENCE,      // out = (c - v) * scalar
     } kind;
     uint64_t *out;
     const uint64_t *a, *b, *c;
@@ -82,8 +83,8 @@ void hkms_reduce_portable(uint64_t *out, const uint64_t *a, size_t n, const hkms
 void hkms_reduce_centered_portable(uint64_t *out, const uint64_t *a, size_t n, uint64_t from, const hkms_modulus *to);
 void hkms_permute_portable(uint64_t *out, const uint64_t *in, const uint32_t *index, size_t n);
 void hkms_from_signed_portable(uint64_t *out, const int64_t *a, size_t n, const hkms_modulus *m);
-size_t hkms_mask_and_find_rejected_variable_time_portable(uint64_t *words, size_t n, const hkms_modulus *m,
-                                                          uint32_t *rejected);
+size_t hkms_mask_and_find_rejected_variable_time_portable(uint64_t *out, const uint64_t *words, size_t n,
+                                                          const hkms_modulus *m, uint32_t first, uint32_t *rejected);
 void hkms_ternary_from_words_portable(uint8_t *packed, const uint64_t *words, size_t n);
 void hkms_ternary_expand_portable(uint64_t *out, const uint8_t *packed, size_t n, uint64_t q);
 int hkms_ternary_is_valid_portable(const uint8_t *packed, size_t n);
@@ -117,8 +118,8 @@ void hkms_reduce_avx2(uint64_t *out, const uint64_t *a, size_t n, const hkms_mod
 void hkms_reduce_centered_avx2(uint64_t *out, const uint64_t *a, size_t n, uint64_t from, const hkms_modulus *to);
 void hkms_permute_avx2(uint64_t *out, const uint64_t *in, const uint32_t *index, size_t n);
 void hkms_from_signed_avx2(uint64_t *out, const int64_t *a, size_t n, const hkms_modulus *m);
-size_t hkms_mask_and_find_rejected_variable_time_avx2(uint64_t *words, size_t n, const hkms_modulus *m,
-                                                      uint32_t *rejected);
+size_t hkms_mask_and_find_rejected_variable_time_avx2(uint64_t *out, const uint64_t *words, size_t n,
+                                                      const hkms_modulus *m, uint32_t first, uint32_t *rejected);
 void hkms_ternary_from_words_avx2(uint8_t *packed, const uint64_t *words, size_t n);
 void hkms_ternary_expand_avx2(uint64_t *out, const uint8_t *packed, size_t n, uint64_t q);
 void hkms_cbd21_from_words_avx2(int8_t *out, const uint64_t *words, size_t n);

@@ -234,9 +234,36 @@ HKMS_AVX2_INLINE void forward_last_but_one(double *x, size_t n, const double *fa
     }
 }
 
-HKMS_AVX2_INLINE void forward_last(uint64_t *x, size_t n, const double *factors, int small, const hkms_field *f) {
-    for (size_t j = 0; j < n; j += 32, factors += 48) {
-        const double *in = (const double *)(x + j);
+// Four finished values, for place `at` of the row, within 2^51 or, unless `small`, within 2^53: what becomes of them.
+HKMS_AVX2_INLINE void finish(uint64_t *x, size_t at, __m256d v, int small, int kind, const hkms_ntt_result *result,
+                             const factor *scalar, const hkms_field *f) {
+    if (kind == HKMS_RESULT_PLAIN && small) {
+        store_words(x + at, canonical_of_small(v, f));
+        return;
+    }
+    if (!small) v = reduced(v, f);
+    if (kind == HKMS_RESULT_PLAIN) {
+        store_canonical(x + at, v, f);
+        return;
+    }
+    uint64_t *out = result->out + at;
+    if (kind == HKMS_RESULT_SCALED_DIFFERENCE) {
+        const __m256d difference = _mm256_sub_pd(load_words(result->c + at, f->two52), v);
+        store_canonical(out, product_prepared(difference, scalar->w, scalar->wq, f->q), f);
+        return;
+    }
+    if (kind == HKMS_RESULT_PLUS_PRODUCT_AND_MORE) v = _mm256_add_pd(v, load_words(result->c + at, f->two52));
+    const __m256d r =
+        product_plus(load_words(result->a + at, f->two52), load_words(result->b + at, f->two52), v, f);
+    store_canonical(out, kind == HKMS_RESULT_NEGATED_PLUS_PRODUCT ? negated(r) : r, f);
+}
+
+// `at`: where the part of n values begins in the row.
+HKMS_AVX2_INLINE void forward_last(uint64_t *row, size_t at, size_t n, const double *factors, int small, int kind,
+                                   const hkms_ntt_result *result, const hkms_field *f) {
+    const factor scalar = factor_of(result->scalar, (uint64_t)_mm256_cvtsd_f64(f->q), f);
+    for (size_t j = at; j < at + n; j += 32, factors += 48) {
+        const double *in = (const double *)(row + j);
         // Of x and y, of z and t, and of the next four nodes.
         __m256d a[4], b[4];
         for (int i = 0; i < 2; i++) {
@@ -255,47 +282,35 @@ HKMS_AVX2_INLINE void forward_last(uint64_t *x, size_t n, const double *factors,
             a[2 * i + 1] = high_halves(v, v + 8);
         }
         for (int i = 0; i < 4; i++) sum_and_difference(&a[i], &b[i]);
-        for (int i = 0; i < 4; i++) {
-            const __m256d r[2] = {_mm256_unpacklo_pd(a[i], b[i]), _mm256_unpackhi_pd(a[i], b[i])};
-            for (int k = 0; k < 2; k++) {
-                if (small)
-                    store_words(x + j + 8 * i + 4 * k, canonical_of_small(r[k], f));
-                else
-                    store_canonical(x + j + 8 * i + 4 * k, reduced(r[k], f), f);
-            }
+        for (size_t i = 0; i < 4; i++) {
+            finish(row, j + 8 * i, _mm256_unpacklo_pd(a[i], b[i]), small, kind, result, &scalar, f);
+            finish(row, j + 8 * i + 4, _mm256_unpackhi_pd(a[i], b[i]), small, kind, result, &scalar, f);
         }
     }
 }
 
-HKMS_AVX2 __attribute__((noinline)) void hkms_ntt_forward_last_avx2(uint64_t *x, size_t n, const double *factors,
-                                                                    int reduce, int small, uint64_t q) {
+#define HKMS_FORWARD_LAST(KIND)                                             \
+    case KIND:                                                              \
+        if (small)                                                          \
+            forward_last(row, at, n, factors, 1, KIND, result, &f);         \
+        else                                                                \
+            forward_last(row, at, n, factors, 0, KIND, result, &f);         \
+        break
+
+HKMS_AVX2 __attribute__((noinline)) void hkms_ntt_forward_last_avx2(uint64_t *row, size_t at, size_t n,
+                                                                    const double *factors, int reduce, int small,
+                                                                    const hkms_ntt_result *result, uint64_t q) {
     const hkms_field f = field_of(q);
     if (reduce)
-        forward_last_but_one((double *)x, n, factors, 1, &f);
+        forward_last_but_one((double *)(row + at), n, factors, 1, &f);
     else
-        forward_last_but_one((double *)x, n, factors, 0, &f);
-    if (small)
-        forward_last(x, n, factors, 1, &f);
-    else
-        forward_last(x, n, factors, 0, &f);
-}
-
-// What becomes of finished values, a cached part of the row at a time.
-static void finish(const hkms_ntt_result *result, const uint64_t *v, size_t at, size_t count, const hkms_modulus *m) {
-    if (result->kind == HKMS_RESULT_PLAIN) return;
-    uint64_t *out = result->out + at;
+        forward_last_but_one((double *)(row + at), n, factors, 0, &f);
     switch (result->kind) {
-    case HKMS_RESULT_PLAIN: break;
-    case HKMS_RESULT_PLUS_PRODUCT:
-        hkms_multiply_plus_avx2(out, result->a + at, result->b + at, v, count, m);
-        if (result->c) hkms_add_avx2(out, out, result->c + at, count, m->q);
-        break;
-    case HKMS_RESULT_NEGATED_PLUS_PRODUCT:
-        hkms_negated_multiply_plus_avx2(out, result->a + at, result->b + at, v, count, m);
-        break;
-    case HKMS_RESULT_SCALED_DIFFERENCE:
-        hkms_subtract_multiply_scalar_avx2(out, result->c + at, v, count, m->q, result->scalar);
-        break;
+        HKMS_FORWARD_LAST(HKMS_RESULT_PLAIN);
+        HKMS_FORWARD_LAST(HKMS_RESULT_PLUS_PRODUCT);
+        HKMS_FORWARD_LAST(HKMS_RESULT_PLUS_PRODUCT_AND_MORE);
+        HKMS_FORWARD_LAST(HKMS_RESULT_NEGATED_PLUS_PRODUCT);
+        HKMS_FORWARD_LAST(HKMS_RESULT_SCALED_DIFFERENCE);
     }
 }
 
@@ -316,9 +331,8 @@ static void forward_from(const hkms_ntt_tables *t, uint64_t *row, size_t at, siz
         hkms_ntt_forward_stage_avx2(x, length / nodes, nodes, t->forward_factors + pass[p].offset + node * 2,
                                     pass[p].reduce, t->q);
     hkms_ntt_forward_inner_avx2(x, nodes, t->forward_factors + pass[p].offset + node * 6, pass[p].reduce, t->q);
-    hkms_ntt_forward_last_avx2(row + at, length, t->forward_factors + pass[last].offset + node * 24, pass[last].reduce,
-                               t->forward_small, t->q);
-    finish(result, row + at, at, length, &t->modulus);
+    hkms_ntt_forward_last_avx2(row, at, length, t->forward_factors + pass[last].offset + node * 24, pass[last].reduce,
+                               t->forward_small, result, t->q);
 }
 
 void hkms_ntt_forward_fused_avx2(uint64_t *work, const hkms_ntt_source *source, const hkms_ntt_result *result,

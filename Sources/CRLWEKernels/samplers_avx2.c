@@ -8,16 +8,17 @@
 
 HKMS_AVX2_INLINE __m256i load(const uint64_t *p) { return _mm256_loadu_si256((const __m256i *)p); }
 
-HKMS_AVX2 size_t hkms_mask_and_find_rejected_variable_time_avx2(uint64_t *words, size_t n, const hkms_modulus *m,
+HKMS_AVX2 size_t hkms_mask_and_find_rejected_variable_time_avx2(uint64_t *out, const uint64_t *words, size_t n,
+                                                                const hkms_modulus *m, uint32_t first,
                                                                 uint32_t *rejected) {
     const __m256i mask = _mm256_set1_epi64x((long long)(((uint64_t)1 << m->bits) - 1));
     const __m256i largest = _mm256_set1_epi64x((long long)(m->q - 1));
     size_t count = 0;
     for (size_t i = 0; i < n; i += 4) {
         __m256i x = _mm256_and_si256(load(words + i), mask);
-        store_words(words + i, x);
+        store_words(out + i, x);
         unsigned hits = (unsigned)_mm256_movemask_pd(_mm256_castsi256_pd(_mm256_cmpgt_epi64(x, largest)));
-        for (; hits; hits &= hits - 1) rejected[count++] = (uint32_t)i + (uint32_t)__builtin_ctz(hits);
+        for (; hits; hits &= hits - 1) rejected[count++] = first + (uint32_t)i + (uint32_t)__builtin_ctz(hits);
     }
     return count;
 }

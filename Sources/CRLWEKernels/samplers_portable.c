@@ -1,14 +1,15 @@
 #include "kernels.h"
 #include "modular.h"
 
-size_t hkms_mask_and_find_rejected_variable_time_portable(uint64_t *words, size_t n, const hkms_modulus *m,
-                                                 uint32_t *rejected) {
+size_t hkms_mask_and_find_rejected_variable_time_portable(uint64_t *out, const uint64_t *words, size_t n,
+                                                          const hkms_modulus *m, uint32_t first,
+                                                          uint32_t *rejected) {
     const uint64_t mask = ((uint64_t)1 << m->bits) - 1, q = m->q;
     size_t count = 0;
     for (size_t i = 0; i < n; i++) {
         uint64_t x = words[i] & mask;
-        words[i] = x;
-        rejected[count] = (uint32_t)i;
+        out[i] = x;
+        rejected[count] = first + (uint32_t)i;
         count += x >= q;
     }
     return count;

@@ -36,7 +36,10 @@ static void finish(const hkms_ntt_result *result, const uint64_t *v, const hkms_
     case HKMS_RESULT_PLAIN: break;
     case HKMS_RESULT_PLUS_PRODUCT:
         hkms_multiply_plus(result->out, result->a, result->b, v, t->n, &t->modulus);
-        if (result->c) hkms_add(result->out, result->out, result->c, t->n, t->q);
+        break;
+    case HKMS_RESULT_PLUS_PRODUCT_AND_MORE:
+        hkms_multiply_plus(result->out, result->a, result->b, v, t->n, &t->modulus);
+        hkms_add(result->out, result->out, result->c, t->n, t->q);
         break;
     case HKMS_RESULT_NEGATED_PLUS_PRODUCT:
         hkms_negated_multiply_plus(result->out, result->a, result->b, v, t->n, &t->modulus);
@@ -95,7 +98,8 @@ void hkms_ntt_forward_weighted_sum(uint64_t *out, const uint64_t *const *rows, c
 void hkms_ntt_small_plus_product(uint64_t *out, uint64_t *work, const int8_t *in, const uint64_t *a, const uint64_t *b,
                                  const uint64_t *c, const hkms_ntt_tables *tables) {
     const hkms_ntt_source source = {.kind = HKMS_SOURCE_SMALL, .small = in};
-    const hkms_ntt_result result = {.kind = HKMS_RESULT_PLUS_PRODUCT, .out = out, .a = a, .b = b, .c = c};
+    const hkms_ntt_result result = {.kind = c ? HKMS_RESULT_PLUS_PRODUCT_AND_MORE : HKMS_RESULT_PLUS_PRODUCT,
+                                    .out = out, .a = a, .b = b, .c = c};
     run(work, &source, &result, tables);
 }
 

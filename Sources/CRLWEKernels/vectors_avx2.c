@@ -52,28 +52,22 @@ HKMS_AVX2 void hkms_multiply_avx2(uint64_t *out, const uint64_t *a, const uint64
         store_canonical(out + i, product(load_words(a + i, f.two52), load_words(b + i, f.two52), &f), &f);
 }
 
-// a b + c modulo q in (-7/8 q, 7/8 q), for a, b, c in [0, q): as product(), with c in the quotient too. h - b q may
-// now be q more, and is exact still.
-HKMS_AVX2_INLINE __m256d product_plus(const uint64_t *a, const uint64_t *b, const uint64_t *c, const hkms_field *f) {
-    __m256d x = load_words(a, f->two52), y = load_words(b, f->two52), z = load_words(c, f->two52);
-    __m256d h = _mm256_mul_pd(x, y);
-    __m256d l = _mm256_fmsub_pd(x, y, h);
-    __m256d quotient = rounded(_mm256_fmadd_pd(h, f->inverse, _mm256_mul_pd(z, f->inverse)));
-    return _mm256_add_pd(_mm256_fnmadd_pd(quotient, f->q, h), _mm256_add_pd(l, z));
+HKMS_AVX2_INLINE __m256d words_product_plus(const uint64_t *a, const uint64_t *b, const uint64_t *c,
+                                            const hkms_field *f) {
+    return product_plus(load_words(a, f->two52), load_words(b, f->two52), load_words(c, f->two52), f);
 }
 
 HKMS_AVX2 void hkms_multiply_plus_avx2(uint64_t *out, const uint64_t *a, const uint64_t *b, const uint64_t *c,
                                        size_t n, const hkms_modulus *m) {
     const hkms_field f = field_of(m->q);
-    for (size_t i = 0; i < n; i += 4) store_canonical(out + i, product_plus(a + i, b + i, c + i, &f), &f);
+    for (size_t i = 0; i < n; i += 4) store_canonical(out + i, words_product_plus(a + i, b + i, c + i, &f), &f);
 }
 
 HKMS_AVX2 void hkms_negated_multiply_plus_avx2(uint64_t *out, const uint64_t *a, const uint64_t *b, const uint64_t *c,
                                                size_t n, const hkms_modulus *m) {
     const hkms_field f = field_of(m->q);
-    // 0 - r, since the negative of zero would have a sign.
     for (size_t i = 0; i < n; i += 4)
-        store_canonical(out + i, _mm256_sub_pd(_mm256_setzero_pd(), product_plus(a + i, b + i, c + i, &f)), &f);
+        store_canonical(out + i, negated(words_product_plus(a + i, b + i, c + i, &f)), &f);
 }
 
 HKMS_AVX2 void hkms_multiply_add_avx2(uint64_t *accumulator, const uint64_t *a, const uint64_t *b, size_t n,
@@ -91,17 +85,6 @@ HKMS_AVX2_INLINE __m256d from_any(__m256i words, const hkms_field *f) {
         _mm256_sub_pd(_mm256_or_pd(_mm256_castsi256_pd(_mm256_srli_epi64(words, 32)), two84), two84);
     __m256d low = from_words(_mm256_blend_epi32(words, _mm256_setzero_si256(), 0xAA), f->two52);
     return _mm256_add_pd(reduced(high, f), low);
-}
-
-typedef struct {
-    __m256d w, wq;
-} factor;
-
-HKMS_AVX2_INLINE factor factor_of(uint64_t s, uint64_t q, const hkms_field *f) {
-    factor result;
-    result.w = _mm256_set1_pd(centered_number(s, q));
-    result.wq = _mm256_div_pd(result.w, f->q);
-    return result;
 }
 
 HKMS_AVX2 void hkms_multiply_scalar_avx2(uint64_t *out, const uint64_t *a, size_t n, uint64_t q, uint64_t s) {

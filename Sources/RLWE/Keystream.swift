@@ -18,9 +18,10 @@ public struct Keystream {
     private let y: UInt32
     private var position = 0
 
-    /// Words of one call to AES: 256 KiB, where its set-up no longer counts.
-    private static let chunkWords = 32768
-    private static let zeros = Data(count: chunkWords * 8)
+    /// Words of one call to AES, 64 KiB: its set-up hardly counts, and zeros, stream and what is made of them stay in
+    /// the second-level cache.
+    static let pieceWords = 8192
+    private static let zeros = Data(count: pieceWords * 8)
 
     /// - Parameter key: 32 bytes.
     public init(key: borrowing SecretBytes, x: UInt32, y: UInt32) {
@@ -44,28 +45,46 @@ public struct Keystream {
 
     /// Writes the next words of the stream.
     public mutating func next(_ words: UnsafeMutableBufferPointer<UInt64>) throws {
-        var written = 0
-        while written < words.count {
+        try forEachPiece(of: words.count) { start, piece in
+            UnsafeMutableBufferPointer(rebasing: words[start..<start + piece.count]).baseAddress?
+                .update(from: piece.baseAddress!, count: piece.count)
+        }
+    }
+
+    /// Hands out the next `count` words of the stream where the library has written them, without a copy.
+    /// - Parameter body: called with pieces of ``pieceWords`` words, the last of what is left, from a stream that is at
+    ///   an even word, and with where each begins. A secret stream's piece is wiped afterwards.
+    mutating func forEachPiece(
+        of count: Int, _ body: (_ start: Int, _ piece: UnsafeBufferPointer<UInt64>) throws -> Void
+    ) throws {
+        var start = 0
+        while start < count {
             let skip = position & 1  // a block is two words
-            let wanted = min(Self.chunkWords - skip, words.count - written)
+            let wanted = min(Self.pieceWords - skip, count - start)
             let bytes = (wanted + skip) * 8
             let nonce = try AES._CTR.Nonce(nonceBytes: counterBlock(position / 2))
             let zeros = bytes == Self.zeros.count ? Self.zeros : Self.zeros.prefix(bytes)
             // The library leaves the key's schedule on the stack.
-            let chunk =
+            var chunk =
                 isPublic
                 ? try AES._CTR.encrypt(zeros, using: key, nonce: nonce)
                 : try SecretMemory.withWipedStack { try AES._CTR.encrypt(zeros, using: key, nonce: nonce) }
-            chunk.withUnsafeBytes { chunk in
-                let out = UnsafeMutableRawBufferPointer(words)[written * 8..<(written + wanted) * 8]
-                UnsafeMutableRawBufferPointer(rebasing: out).copyMemory(
-                    from: UnsafeRawBufferPointer(rebasing: chunk[(skip * 8)..<bytes]))
-                if UInt64(littleEndian: 1) != 1 {
-                    for index in written..<written + wanted { words[index] = UInt64(littleEndian: words[index]) }
+            if UInt64(littleEndian: 1) != 1 {
+                chunk.withUnsafeMutableBytes { chunk in
+                    for index in 0..<wanted + skip {
+                        let word = chunk.loadUnaligned(fromByteOffset: index * 8, as: UInt64.self)
+                        chunk.storeBytes(of: word.byteSwapped, toByteOffset: index * 8, as: UInt64.self)
+                    }
                 }
-                if !isPublic { SecretMemory.wipe(uniquelyOwned: chunk) }
             }
-            written += wanted
+            try chunk.withUnsafeBytes { chunk in
+                defer { if !isPublic { SecretMemory.wipe(uniquelyOwned: chunk) } }
+                // Data of this size has memory of malloc's, which is aligned.
+                try chunk.withMemoryRebound(to: UInt64.self) { words in
+                    try body(start, UnsafeBufferPointer(rebasing: words[skip..<skip + wanted]))
+                }
+            }
+            start += wanted
             position += wanted
         }
     }

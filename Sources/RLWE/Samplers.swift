@@ -13,10 +13,13 @@ public enum Samplers {
     ) throws {
         let degree = modulus.degree
         var stream = Keystream(publicSeed: publicSeed, x: digit, y: row)
-        try stream.next(UnsafeMutableBufferPointer(start: out, count: degree))
         try withUnsafeTemporaryAllocation(of: UInt32.self, capacity: degree) { rejected in
-            let count = withUnsafePointer(to: modulus.constants) {
-                hkms_mask_and_find_rejected_variable_time(out, degree, $0, rejected.baseAddress)
+            var count = 0
+            try stream.forEachPiece(of: degree) { start, words in
+                count += withUnsafePointer(to: modulus.constants) {
+                    hkms_mask_and_find_rejected_variable_time(
+                        out + start, words.baseAddress, words.count, $0, UInt32(start), rejected.baseAddress! + count)
+                }
             }
             let mask = (UInt64(1) << UInt64(modulus.bitCount)) - 1
             // Refills are drawn in small runs: a prime just below a power of two rejects almost nothing.
@@ -41,9 +44,11 @@ public enum Samplers {
     /// N/4 bytes of uniform ternary coefficients, packed (suite 1, 5 and 6).
     public static func ternary(degree: Int, key: borrowing SecretBytes, x: UInt32, y: UInt32) throws -> SecretBytes {
         var packed = try SecretBytes(count: degree / 4)
-        try withKeystreamWords(degree: degree, key: key, x: x, y: y) { words in
-            packed.withUnsafeMutableBytes {
-                hkms_ternary_from_words($0.baseAddress!.assumingMemoryBound(to: UInt8.self), words, degree)
+        var stream = Keystream(key: key, x: x, y: y)
+        try packed.withUnsafeMutableBytes { bytes in
+            let out = bytes.baseAddress!.assumingMemoryBound(to: UInt8.self)
+            try stream.forEachPiece(of: degree) { start, words in
+                hkms_ternary_from_words(out + start / 4, words.baseAddress, words.count)
             }
         }
         return packed
@@ -60,20 +65,10 @@ public enum Samplers {
     public static func noise(
         into out: UnsafeMutableRawBufferPointer, key: borrowing SecretBytes, x: UInt32, y: UInt32
     ) throws {
-        try withKeystreamWords(degree: out.count, key: key, x: x, y: y) { words in
-            hkms_cbd21_from_words(out.baseAddress!.assumingMemoryBound(to: Int8.self), words, out.count)
-        }
-    }
-
-    private static func withKeystreamWords(
-        degree: Int, key: borrowing SecretBytes, x: UInt32, y: UInt32, _ body: (UnsafePointer<UInt64>) -> Void
-    ) throws {
-        var scratch = try SecretBytes(count: degree * 8)
         var stream = Keystream(key: key, x: x, y: y)
-        try scratch.withUnsafeMutableBytes { bytes in
-            let words = bytes.bindMemory(to: UInt64.self)
-            try stream.next(words)
-            body(UnsafePointer(words.baseAddress!))
+        let noise = out.baseAddress!.assumingMemoryBound(to: Int8.self)
+        try stream.forEachPiece(of: out.count) { start, words in
+            hkms_cbd21_from_words(noise + start, words.baseAddress, words.count)
         }
     }
 

@@ -17,7 +17,7 @@ extension Seed {
         let a = RowsInTheMaking(basis)
         let b = try maskedRows(
             secret, basis: basis, digits: 1, objectContext: ctx, rho: rho, rowLabel: { UInt32($0) },
-            uniform: { _, row, _ in a.row(row) }
+            keeping: a
         ) { _, _, _, _, _ in }
         return PublicKey(context: context, b: b[0], a: a.polynomial, rho: rho, generation: generation)
     }
@@ -94,17 +94,14 @@ extension Seed {
         return EvaluationKey(made: context, id: id, rho: rho, b: b)
     }
 
-    /// The rows b_j = -(a_j s + e_j) of each digit, plus what `target` adds. `uniform` says where the row of a_j goes,
-    /// b's own by default.
+    /// The rows b_j = -(a_j s + e_j) of each digit, plus what `target` adds.
+    /// - Parameter uniform: takes the rows of a, where there is one digit; they are not kept otherwise.
     ///
     /// Each row of s is expanded once, for all digits. Everything that depends on s or e lives in locked memory until
     /// it is masked.
     private borrowing func maskedRows(
         _ secret: borrowing SecretKey, basis: RNSBasis, digits: Int, objectContext: borrowing SecretBytes,
-        rho: [UInt8], rowLabel: (Int) -> UInt32,
-        uniform: (_ digit: Int, _ row: Int, _ b: UnsafeMutablePointer<UInt64>) -> UnsafeMutablePointer<UInt64> = {
-            $2
-        },
+        rho: [UInt8], rowLabel: (Int) -> UInt32, keeping uniform: RowsInTheMaking? = nil,
         target: (
             _ row: Int, NTTModulus, _ s: UnsafePointer<UInt64>, _ scratch: UnsafeMutablePointer<UInt64>,
             _ add: (_ digit: Int, _ factor: UInt64) -> Void
@@ -127,21 +124,24 @@ extension Seed {
                 try Parallelism.forEach(below: basis.count) { row in
                     defer { SecretMemory.wipeDeadStack() }
                     let modulus = basis.moduli[row]
-                    var scratch = try SecretBytes(count: 2 * degree * 8)
-                    try scratch.withUnsafeMutableWords { s in
-                        let words = s + degree
-                        modulus.transformTernary(s, packed.bytes)
-                        for digit in 0..<digits {
-                            let outB = b[digit].row(row)
-                            let outA = uniform(digit, row, outB)
-                            try Samplers.uniformRow(
-                                outA, modulus: modulus, publicSeed: rho, digit: UInt32(digit), row: rowLabel(row))
-                            // a s without its noise gives s away, a being public: the two are added in registers.
-                            modulus.mask(
-                                outB, outA, s, noise: errors.signedBytes + digit * degree, scratch: words)
-                        }
-                        target(row, modulus, s, words) { digit, factor in
-                            modulus.multiplyAdd(b[digit].row(row), words, scalar: factor)
+                    try RowPool.withScratch(words: degree) { spare in
+                        var scratch = try SecretBytes(count: 2 * degree * 8)
+                        try scratch.withUnsafeMutableWords { s in
+                            let words = s + degree
+                            modulus.transformTernary(s, packed.bytes)
+                            for digit in 0..<digits {
+                                // In one place for all digits, where the cache has it.
+                                let outA = uniform?.row(row) ?? spare
+                                try Samplers.uniformRow(
+                                    outA, modulus: modulus, publicSeed: rho, digit: UInt32(digit), row: rowLabel(row))
+                                // a s without its noise gives s away, a being public: the two are added in registers.
+                                modulus.mask(
+                                    b[digit].row(row), outA, s, noise: errors.signedBytes + digit * degree,
+                                    scratch: words)
+                            }
+                            target(row, modulus, s, words) { digit, factor in
+                                modulus.multiplyAdd(b[digit].row(row), words, scalar: factor)
+                            }
                         }
                     }
                 }

@@ -104,11 +104,11 @@ void hkms_permute(uint64_t *out, const uint64_t *in, const uint32_t *index, size
 // out = a mod q for any signed words.
 void hkms_from_signed(uint64_t *out, const int64_t *a, size_t n, const hkms_modulus *m);
 
-// Uniform residues from n keystream words already in `words` (masked to the modulus' bits).
-// Returns how many of them are q or more; their positions, ascending, go to `rejected` (n entries).
-// Public data only.
-size_t hkms_mask_and_find_rejected_variable_time(uint64_t *words, size_t n, const hkms_modulus *m,
-                                                 uint32_t *rejected);
+// Uniform residues from n keystream words, masked to the modulus' bits; `out` may be `words`.
+// Returns how many of them are q or more; their positions, ascending and counted from `first`, go to `rejected`
+// (n entries). Public data only.
+size_t hkms_mask_and_find_rejected_variable_time(uint64_t *out, const uint64_t *words, size_t n, const hkms_modulus *m,
+                                                 uint32_t first, uint32_t *rejected);
 
 // Ternary coefficients from keystream words, packed as s + 1 in two bits each, coefficient 0 in the
 // low bits of byte 0: n / 4 bytes.
