@@ -31,7 +31,14 @@ public struct RNSPolynomial: Sendable {
         storage = AlignedRows(count: basis.count * basis.degree)
     }
 
-    /// Has the memory of this polynomial, and of copies of it, zeroed at its end: for messages.
+    /// The same for what is made of another polynomial: it is zeroed at its end if that one is.
+    private init(uninitialized basis: RNSBasis, form: Form, madeOf source: RNSPolynomial) {
+        self.init(uninitialized: basis, form: form)
+        storage.isConfidential = source.storage.isConfidential
+    }
+
+    /// Has the memory of this polynomial, of copies of it, and of what is made of it, zeroed at its end: for messages.
+    /// A sum or product is made of its left side: a ciphertext plus a message is a ciphertext.
     public mutating func markConfidential() {
         makeUnique()
         storage.isConfidential = true
@@ -104,7 +111,7 @@ public struct RNSPolynomial: Sendable {
         precondition(
             basis.count <= rowCount && zip(basis.moduli, self.basis.moduli).allSatisfy { $0.value == $1.value },
             "a prefix of the basis")
-        var result = RNSPolynomial(uninitialized: basis, form: form)
+        var result = RNSPolynomial(uninitialized: basis, form: form, madeOf: self)
         for row in 0..<basis.count {
             withRow(row) { source in result.withMutableRow(row) { $0.update(from: source, count: degree) } }
         }
@@ -149,7 +156,7 @@ public struct RNSPolynomial: Sendable {
     }
 
     public static prefix func - (polynomial: RNSPolynomial) -> RNSPolynomial {
-        var result = RNSPolynomial(uninitialized: polynomial.basis, form: polynomial.form)
+        var result = RNSPolynomial(uninitialized: polynomial.basis, form: polynomial.form, madeOf: polynomial)
         for (row, modulus) in polynomial.basis.moduli.enumerated() {
             polynomial.withRow(row) { a in result.withMutableRow(row) { modulus.negate($0, a) } }
         }
@@ -161,7 +168,7 @@ public struct RNSPolynomial: Sendable {
         _ body: (NTTModulus, UnsafeMutablePointer<UInt64>, UnsafePointer<UInt64>, UnsafePointer<UInt64>) -> Void
     ) -> RNSPolynomial {
         requireCompatible(other)
-        var result = RNSPolynomial(uninitialized: basis, form: form)
+        var result = RNSPolynomial(uninitialized: basis, form: form, madeOf: self)
         for (row, modulus) in basis.moduli.enumerated() {
             withRow(row) { a in
                 other.withRow(row) { b in result.withMutableRow(row) { body(modulus, $0, a, b) } }
@@ -178,7 +185,7 @@ public struct RNSPolynomial: Sendable {
     /// Applies X -> X^galoisElement, in the NTT domain, where it permutes positions.
     public func applying(_ automorphism: GaloisAutomorphism) -> RNSPolynomial {
         precondition(form == .evaluation && automorphism.degree == degree, "an automorphism of this ring, on values")
-        var result = RNSPolynomial(uninitialized: basis, form: .evaluation)
+        var result = RNSPolynomial(uninitialized: basis, form: .evaluation, madeOf: self)
         for row in 0..<rowCount {
             withRow(row) { source in
                 result.withMutableRow(row) { automorphism.permute($0, source) }

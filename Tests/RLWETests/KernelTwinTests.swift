@@ -94,7 +94,9 @@ import Testing
                 other.multiply($0, $0, scalar: other.value - 3)
             }
             #expect(results[fused + 2] == results[fused + 3], "division")
-            keep { GaloisAutomorphism(element: 3, degree: n).permute($0, a) }
+            for element in [1, 3, 5, n - 1, n + 1, 2 * n - 3, 2 * n - 1] {
+                keep { GaloisAutomorphism(element: element, degree: n).permute($0, a) }
+            }
         }
         keep { modulus.reduce($0, words) }
         keep { modulus.multiply($0, words, scalar: scalar) }

@@ -99,7 +99,8 @@ void hkms_subtract_multiply_scalar(uint64_t *out, const uint64_t *a, const uint6
 void hkms_reduce(uint64_t *out, const uint64_t *a, size_t n, const hkms_modulus *m);
 // out = the representative of a (mod from) in (-from/2, from/2], modulo to.
 void hkms_reduce_centered(uint64_t *out, const uint64_t *a, size_t n, uint64_t from, const hkms_modulus *to);
-// out[i] = in[index[i]]; the indices are public.
+// out[i] = in[index[i]]; the indices are public, and those of each aligned group of four lie in one such group, as a
+// Galois automorphism's do in the order of the transform: neighbours differ in the exponent's upper bits.
 void hkms_permute(uint64_t *out, const uint64_t *in, const uint32_t *index, size_t n);
 // out = a mod q for any signed words.
 void hkms_from_signed(uint64_t *out, const int64_t *a, size_t n, const hkms_modulus *m);
