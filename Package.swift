@@ -105,7 +105,7 @@ let package = Package(
         .target(
             name: "EvaluationUnit",
             dependencies: [
-                "Attestation", "EncryptedInference", "HomomorphicEncryption", "SecretMemory", "ServerKit",
+                "Attestation", "EncryptedInference", "HomomorphicEncryption", "RLWE", "SecretMemory", "ServerKit",
                 "ServiceKit", .crypto, .httpTypes, .hummingbird, .hummingbirdCore, .logging, .nioCore,
                 .serviceLifecycle,
             ],

@@ -5,6 +5,7 @@ import Hummingbird
 import HummingbirdCore
 import Logging
 import NIOCore
+import RLWE
 import ServerKit
 import ServiceKit
 import ServiceLifecycle
@@ -61,6 +62,7 @@ public final class EvaluationUnit: Sendable {
         cache = KeyCache(capacity: configuration.limits.keyCacheBytes)
         pool = ComputePool(
             numberOfThreads: configuration.limits.threads, maximumQueued: configuration.limits.queued)
+        Parallelism.width = max(Parallelism.width, configuration.limits.threads)
         evaluator = JobEvaluator(
             unit: configuration.name, signingKey: configuration.signingKey,
             models: Dictionary(
@@ -182,9 +184,11 @@ public final class EvaluationUnit: Sendable {
         if cache.contains(object.digest) { return }
         let body = request.body
         let key = try await pool.run {
-            do {
-                return try EvaluationKey(serialized: body, context: context)
-            } catch let error as HEError { throw UnitProblem.malformedKey(error) }
+            try Parallelism.occupying {
+                do {
+                    return try EvaluationKey(serialized: body, context: context)
+                } catch let error as HEError { throw UnitProblem.malformedKey(error) }
+            }
         }
         guard key.id == object.evaluationKeyID else { throw UnitProblem.keyContradictsManifest }
         try cache.insert(

@@ -1,3 +1,4 @@
+import RLWE
 import ServiceKit
 import Synchronization
 
@@ -18,12 +19,14 @@ extension ComputePool {
                     group.addTask {
                         do {
                             return try await self.run {
-                                var results: [(index: Int, result: Result)] = []
-                                for index in stride(from: share, to: items.count, by: shares) {
-                                    if failure.exists { break }
-                                    results.append((index, try transform(index, items[index])))
+                                try Parallelism.occupying {
+                                    var results: [(index: Int, result: Result)] = []
+                                    for index in stride(from: share, to: items.count, by: shares) {
+                                        if failure.exists { break }
+                                        results.append((index, try transform(index, items[index])))
+                                    }
+                                    return results
                                 }
-                                return results
                             }
                         } catch {
                             failure.note(error)

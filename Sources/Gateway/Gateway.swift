@@ -5,6 +5,7 @@ import Hummingbird
 import KeyManagement
 import Logging
 import NIOCore
+import RLWE
 import ServerKit
 import ServiceKit
 import ServiceLifecycle
@@ -46,6 +47,7 @@ public final class Gateway: Sendable {
         self.logger = logger
         self.kms = kms
         let pool = ComputePool(numberOfThreads: configuration.threads, maximumQueued: configuration.queued)
+        Parallelism.width = max(Parallelism.width, configuration.threads)
         self.pool = pool
         var httpConfiguration = HTTPClient.Configuration()
         httpConfiguration.redirectConfiguration = .disallow
@@ -138,7 +140,7 @@ struct PoolCompute: ComputeExecutor {
 
     func run<Result: Sendable>(_ body: @escaping @Sendable () throws -> Result) async throws -> Result {
         do {
-            return try await pool.run(body)
+            return try await pool.run { try Parallelism.occupying(body) }
         } catch is ComputePoolError {
             throw ComputeSaturated()
         }

@@ -1,8 +1,9 @@
 import ArgumentParser
 import Foundation
 import HomomorphicEncryption
+import RLWE
 
-/// Times the engine's operations on one thread; scripts/bench runs it in turn with other libraries.
+/// Times the engine's operations; scripts/bench runs it, on one thread, in turn with other libraries.
 @main
 struct BenchCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -28,6 +29,7 @@ struct BenchCommand: ParsableCommand {
     @Option(name: .long, help: "log2 of the scale.") var scaleBits = 40
     @Option(name: .long, help: "Timed repetitions of each operation.") var repetitions = 20
     @Option(name: .long, help: "At most so many seconds for each operation; 0 for no limit.") var seconds = 0.0
+    @Option(name: .long, help: "Threads that one operation may take.") var threads = 1
     @Option(name: .long, help: "Comma-separated: \(Operation.names.joined(separator: ", ")); all by default.")
     var operations: String?
     @Flag(name: .long, help: "Print no sizes and errors, and run nothing for them.") var bare = false
@@ -37,11 +39,13 @@ struct BenchCommand: ParsableCommand {
         guard repetitions > 0, seconds >= 0, seconds.isFinite, (20...60).contains(scaleBits) else {
             throw ValidationError("--repetitions is positive, --seconds is not negative, --scale-bits is in 20...60")
         }
+        guard (1...1024).contains(threads) else { throw ValidationError("--threads is in 1...1024") }
         _ = try chosenOperations()
     }
 
     func run() throws {
         let startKiB = Machine.residentKiB
+        Parallelism.width = threads
         let parameters = try BenchmarkChain.parameters(chain, logN: degree)
         let workbench = try Workbench(parameters, scaleBits: scaleBits)
         let info = Info(

@@ -1,3 +1,4 @@
+import Foundation
 import RLWE
 import Synchronization
 import Testing
@@ -23,6 +24,38 @@ import Testing
                 if index == 3 { throw Failure(index: index) }
             }
         }
+    }
+
+    /// How many calls ran at a time, at most.
+    private func mostAtATime() -> Int {
+        let calls = Mutex((running: 0, most: 0))
+        Parallelism.forEach(below: 40) { _ in
+            calls.withLock { $0 = ($0.running + 1, max($0.most, $0.running + 1)) }
+            usleep(500)
+            calls.withLock { $0.running -= 1 }
+        }
+        return calls.withLock { $0.most }
+    }
+
+    @Test("threads that are occupied are not taken, and are free again afterwards")
+    func occupied() throws {
+        Parallelism.width = 3
+        defer { Parallelism.width = 1 }
+        for _ in 0..<3 {
+            #expect((1...3).contains(mostAtATime()))
+            Parallelism.occupying {
+                Parallelism.occupying {
+                    #expect((1...2).contains(mostAtATime()))
+                    Parallelism.occupying { #expect(mostAtATime() == 1) }
+                }
+            }
+            #expect(throws: Failure.self) { try Parallelism.occupying { throw Failure(index: 0) } }
+            #expect(throws: Failure.self) {
+                try Parallelism.forEach(below: 9) { (index) throws(Failure) in throw Failure(index: index) }
+            }
+        }
+        // Nothing that is occupied for ever would leave a thread to take.
+        #expect(mostAtATime() > 1)
     }
 
     @Test("a width below 1 is 1")
