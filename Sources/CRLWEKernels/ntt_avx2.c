@@ -298,10 +298,12 @@ HKMS_AVX2_INLINE void forward_last(uint64_t *row, size_t at, size_t n, const dou
         break
 
 HKMS_AVX2 __attribute__((noinline)) void hkms_ntt_forward_last_avx2(uint64_t *row, size_t at, size_t n,
-                                                                    const double *factors, int reduce, int small,
-                                                                    const hkms_ntt_result *result, uint64_t q) {
-    const hkms_field f = field_of(q);
-    if (reduce)
+                                                                    const double *factors,
+                                                                    const hkms_ntt_result *result,
+                                                                    const hkms_ntt_tables *t) {
+    const hkms_field f = field_of(t->q);
+    const int small = t->forward_small;
+    if (t->forward_pass[t->forward_passes - 1].reduce)
         forward_last_but_one((double *)(row + at), n, factors, 1, &f);
     else
         forward_last_but_one((double *)(row + at), n, factors, 0, &f);
@@ -331,8 +333,7 @@ static void forward_from(const hkms_ntt_tables *t, uint64_t *row, size_t at, siz
         hkms_ntt_forward_stage_avx2(x, length / nodes, nodes, t->forward_factors + pass[p].offset + node * 2,
                                     pass[p].reduce, t->q);
     hkms_ntt_forward_inner_avx2(x, nodes, t->forward_factors + pass[p].offset + node * 6, pass[p].reduce, t->q);
-    hkms_ntt_forward_last_avx2(row, at, length, t->forward_factors + pass[last].offset + node * 24, pass[last].reduce,
-                               t->forward_small, result, t->q);
+    hkms_ntt_forward_last_avx2(row, at, length, t->forward_factors + pass[last].offset + node * 24, result, t);
 }
 
 void hkms_ntt_forward_fused_avx2(uint64_t *work, const hkms_ntt_source *source, const hkms_ntt_result *result,

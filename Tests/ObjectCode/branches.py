@@ -24,7 +24,7 @@ PUBLIC = {
     "hkms_ntt_small_negated_plus_product": {5}, "hkms_ntt_inverse_scaled": {4},
     "hkms_ntt_forward_portable": {3, 4}, "hkms_ntt_inverse_portable": {3, 4},
     "hkms_ntt_forward_first_avx2": {2, 3}, "hkms_ntt_forward_outer_avx2": {2}, "hkms_ntt_forward_stage_avx2": {3},
-    "hkms_ntt_forward_inner_avx2": {2}, "hkms_ntt_forward_last_avx2": {2}, "hkms_ntt_forward_fused_avx2": {1, 2, 3},
+    "hkms_ntt_forward_inner_avx2": {2}, "hkms_ntt_forward_last_avx2": {3, 4, 5}, "hkms_ntt_forward_fused_avx2": {1, 2, 3},
     "hkms_ntt_inverse_first_avx2": {3}, "hkms_ntt_inverse_pass_avx2": {3}, "hkms_ntt_inverse_stage_avx2": {3},
     "hkms_ntt_inverse_last_avx2": {2}, "hkms_ntt_inverse_scaled_avx2": {4},
 }

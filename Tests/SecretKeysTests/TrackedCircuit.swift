@@ -185,9 +185,10 @@ struct TrackedCircuit {
             let sameScale = abs(x.ciphertext.scale - y.ciphertext.scale) <= 1e-12 * x.ciphertext.scale
             switch choice {
             case 0, 1:
-                // What is equal has equal errors where both are one product: their difference is 0, and says nothing.
-                let fits = index != other && sameScale && x.magnitude + y.magnitude < 3 && x.values != y.values
-                pool[index] = try fits ? add(x, y, negated: choice == 0) : negate(x)
+                let fits = index != other && sameScale && x.magnitude + y.magnitude < 3
+                let sum = try fits ? add(x, y, negated: choice == 0) : negate(x)
+                // Where both are one product the difference is 0 without an error, which no bound fits.
+                pool[index] = sum.magnitude == 0 ? x : sum
             case 2: pool[index] = try negate(x)
             case 3:
                 pool[index] = try x.magnitude < 3 ? addPlaintext(x, negated: other == index) : negate(x)
