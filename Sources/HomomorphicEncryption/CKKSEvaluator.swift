@@ -252,9 +252,11 @@ public struct CKKSEvaluator: Sendable {
         _ left: Ciphertext, _ right: Ciphertext, _ body: (RNSPolynomial, RNSPolynomial) -> RNSPolynomial
     ) throws(HEError) -> Ciphertext {
         let count = max(left.polynomials.count, right.polynomials.count)
-        let zero = RNSPolynomial(basis: left.polynomials[0].basis, form: .evaluation)
+        // What was not relinearized has one more.
         func polynomial(_ ciphertext: Ciphertext, _ index: Int) -> RNSPolynomial {
-            index < ciphertext.polynomials.count ? ciphertext.polynomials[index] : zero
+            index < ciphertext.polynomials.count
+                ? ciphertext.polynomials[index]
+                : RNSPolynomial(basis: left.polynomials[0].basis, form: .evaluation)
         }
         let sums = (0..<count).map { body(polynomial(left, $0), polynomial(right, $0)) }
         return try Ciphertext(context: context, polynomials: sums, scale: left.scale)

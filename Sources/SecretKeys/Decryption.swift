@@ -20,16 +20,21 @@ extension SecretKey {
                 try Parallelism.forEach(below: basis.count) { row in
                     defer { SecretMemory.wipeDeadStack() }
                     let (modulus, out) = (basis.moduli[row], rows + row * degree)
-                    var scratch = try SecretBytes(count: 2 * degree * 8)
+                    var scratch = try SecretBytes(count: (polynomials.count - 1) * degree * 8)
                     scratch.withUnsafeMutableWords { s in
                         modulus.transformTernary(s, packed.bytes)
-                        // Horner: ((c_2 s) + c_1) s + c_0. What is no message yet gives s away.
-                        let sum = s + degree
-                        polynomials[polynomials.count - 1].withRow(row) { sum.update(from: $0, count: degree) }
-                        for polynomial in polynomials.dropLast().reversed() {
-                            polynomial.withRow(row) { modulus.multiplyPlus(sum, sum, s, $0) }
+                        // Horner: (c_2 s + c_1) s + c_0. What is no message yet gives s away and is not in `out`.
+                        let inner = s + degree
+                        polynomials[0].withRow(row) { c0 in
+                            polynomials[1].withRow(row) { c1 in
+                                guard polynomials.count == 3 else {
+                                    modulus.multiplyPlus(out, c1, s, c0)
+                                    return
+                                }
+                                polynomials[2].withRow(row) { modulus.multiplyPlus(inner, $0, s, c1) }
+                                modulus.multiplyPlus(out, inner, s, c0)
+                            }
                         }
-                        out.update(from: sum, count: degree)
                     }
                 }
             }
