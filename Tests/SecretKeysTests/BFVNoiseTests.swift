@@ -14,8 +14,9 @@ import Testing
         sourceLocation: SourceLocation = #_sourceLocation
     ) {
         #expect((0...slack).contains(bound.bits - noiseBits), comment, sourceLocation: sourceLocation)
-        // The largest coefficients of deep circuits differ by a bit or two from one run to the next.
-        #expect((-2...4).contains(noiseBits - bound.typicalBits), comment, sourceLocation: sourceLocation)
+        // The noise of deep circuits differs by bits from one run to the next.
+        let spread = 2 + slack / 8
+        #expect((-spread...spread).contains(noiseBits - bound.typicalBits), comment, sourceLocation: sourceLocation)
     }
 
     @Test("one operation", arguments: ["bfv-12", "bfv-13", "bfv-14"])
@@ -89,7 +90,73 @@ import Testing
             #expect(try bench.decrypt(ciphertext) == x, "depth \(depth)")
             try bound.requireDecryptable()
             guard depth <= 4 || depth % 5 == 0 else { continue }
-            expect(bound, over: try bench.noiseBits(ciphertext, of: x), within: 6 + 3 * Double(depth), "depth \(depth)")
+            expect(bound, over: try bench.noiseBits(ciphertext, of: x), within: 5 + 2.5 * Double(depth), "depth \(depth)")
+        }
+    }
+
+    @Test("messages are scaled to within 1/2 of Q/t m, exactly", arguments: BFVParameterPreset.all)
+    func scaling(preset: BFVParameterPreset) throws {
+        let context = try EncryptionContext.shared(preset.parameters)
+        let encoder = try BFVEncoder(context)
+        let t = Int64(encoder.modulus)
+        var random = SeededGenerator(9)
+        let values = (0..<encoder.slotCount).map { _ in Int64.random(in: encoder.signedRange, using: &random) }
+        let plaintext = try encoder.encode(values)
+        for level in Set([1, 2, context.maximumLevel]) {
+            let basis = context.ciphertextBasis(level: level)
+            let scaled = try context.messageScaling(level: level).scaled(plaintext)
+            let exact = ExactPolynomial(lifting: scaled)
+            let message = plaintext.polynomial.withRow(0) { row in
+                (0..<context.degree).map { Int64(row[$0]) > t / 2 ? Int64(row[$0]) - t : Int64(row[$0]) }
+            }
+            // t round(Q/t m) - Q m, word by word: Q is the product of the primes.
+            let width = exact.width + 2
+            func multiplied(_ x: ExactPolynomial, by factors: [UInt64]) -> ExactPolynomial {
+                factors.reduce(x.extended(to: width)) { $0.multiplied(by: $1) }
+            }
+            let error =
+                multiplied(exact, by: [UInt64(t)])
+                - multiplied(ExactPolynomial(message, width: width), by: basis.moduli.map(\.value))
+            #expect(error.doubles.allSatisfy { $0.magnitude <= Double(t / 2) }, "level \(level)")
+        }
+    }
+
+    @Test("decryption is right up to Q/2t, and wrong from there", arguments: BFVParameterPreset.all)
+    func limit(preset: BFVParameterPreset) throws {
+        let context = try EncryptionContext.shared(preset.parameters)
+        let encoder = try BFVEncoder(context)
+        let t = encoder.modulus
+        let plaintext = try encoder.encode((0..<encoder.slotCount).map { Int64($0 * $0 % 65537) - 32768 })
+        let message = plaintext.polynomial.withRow(0) { row in (0..<context.degree).map { row[$0] } }
+        for level in 1...context.maximumLevel where level < 5 || level == context.maximumLevel {
+            let scaling = try context.messageScaling(level: level)
+            let scaled = scaling.scaled(plaintext)
+            // floor(Q / 2t), less or plus 2^-42 of it.
+            let moduli = context.ciphertextBasis(level: level).moduli
+            let remainder = moduli.reduce(UInt64(1)) {
+                (2 * t).dividingFullWidth($0.multipliedFullWidth(by: $1.value % (2 * t))).remainder
+            }
+            // At the lowest levels that is less than 1.
+            let exponent = Int(context.modulusBits(level: level)) - 17 - 42
+            for (sign, expected) in [(1, 0), (-1, 0), (1, 1), (-1, -1)] {
+                var noise = RNSPolynomial(basis: context.ciphertextBasis(level: level), form: .coefficient)
+                for (row, modulus) in moduli.enumerated() {
+                    let q = modulus.value
+                    let limit = modulus.multiply(q - remainder % q, modulus.inverse(2 * t % q))
+                    let step = (0..<max(0, exponent)).reduce(UInt64(1)) { power, _ in modulus.multiply(power, 2) }
+                    // Above, one unit for the limit's own rounding and one for the message's.
+                    let value = (expected == 0 ? limit + q - step : limit + step + 2) % q
+                    noise.withMutableRow(row) {
+                        $0.update(repeating: sign > 0 || value == 0 ? value : q - value, count: context.degree)
+                    }
+                }
+                noise.transform()
+                let found = scaling.message(of: scaled + noise).polynomial.withRow(0) { row in
+                    (0..<context.degree).map { row[$0] }
+                }
+                let right = message.map { UInt64(Int64($0 + t) + Int64(expected)) % t }
+                #expect(found == right, "level \(level), sign \(sign), expected \(expected)")
+            }
         }
     }
 
