@@ -40,7 +40,8 @@ enum ErrorProblems {
         case .insecureParameters: name = "insecure-parameters"
         case .invalidParameters, .specialModulusTooSmall, .plaintextModulusDoesNotBatch: name = "invalid-parameters"
         case .parameterMismatch: name = "other-parameters"
-        case .invalidLevel, .levelMismatch, .noLevelsLeft, .keyLevelTooLow, .decryptionMayFail: name = "level-does-not-fit"
+        case .invalidLevel, .levelMismatch, .noLevelsLeft, .keyLevelTooLow, .decryptionMayFail:
+            name = "level-does-not-fit"
         case .malformedObject, .digestMismatch, .unexpectedObject, .unexpectedPolynomialCount:
             name = "malformed-object"
             status = 400

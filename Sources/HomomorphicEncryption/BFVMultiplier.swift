@@ -16,21 +16,10 @@ final class BFVMultiplier: Sendable {
         let t = try context.plaintextBasis().moduli[0].value
         let ciphertextBasis = context.ciphertextBasis(level: level)
         let moduli = ciphertextBasis.moduli
-        // Coefficients of the product's middle part reach 2 N (Q/2)^2, times t/Q, and B is to be twice that.
+        // Coefficients of the product's middle part reach 2 N (Q/2)^2, times t/Q: a quarter of B, clear of where the
+        // conversion back has to decide for a sign.
         let bits = context.modulusBits(level: level) + .log2(Double(t)) + Double(context.parameters.logN) + 1
-        // Primes of 50 bits are the longest that the vector kernels take; they have 49 bits at least.
-        let primes = Primes.nttPrimes(
-            bits: 50, degree: context.degree, count: Int(bits / 49) + 1,
-            excluding: Set(context.parameters.q + context.parameters.p + [t]))
-        var auxiliary: [NTTModulus] = []
-        for prime in primes where EncryptionParameters.log2(auxiliary.map(\.value)) <= bits {
-            do throws(RLWEError) { auxiliary.append(try NTTModulus(value: prime, degree: context.degree)) } catch {
-                throw .invalidParameters(reason: error.description)
-            }
-        }
-        guard EncryptionParameters.log2(auxiliary.map(\.value)) > bits else {
-            throw .invalidParameters(reason: "there are not enough primes for products modulo these q")
-        }
+        let auxiliary = try context.auxiliaryModuli(bits: bits)
         self.ciphertextBasis = ciphertextBasis
         auxiliaryBasis = RNSBasis(auxiliary)
         toAuxiliary = ExactBaseConversion(from: moduli, to: auxiliary)

@@ -104,11 +104,11 @@ public struct BFVNoiseBound: Sendable {
         try requireSameShape(other)
         var result = combined(with: other)
         let secret = Self.secretVariance(context)
-        // e meets the other's message and t times the multiples of Q in its phase.
-        let message = degree * t * t * ((1 + secret) * Self.roundingVariance + 0.25)
+        // e meets t/Q times the other's c_0 + c_1 s, which is uniform whatever the message, and t/Q times its error.
+        let factor = degree * (t * t * (1 + secret) * Self.roundingVariance + 0.25)
         let rounding = Self.roundingVariance * (1 + secret + secret * secret)
         result.deviationBits = Self.sum(
-            Self.sum(deviationBits, other.deviationBits) + .log2(message) / 2, .log2(rounding) / 2)
+            Self.sum(deviationBits, other.deviationBits) + .log2(factor) / 2, .log2(rounding) / 2)
         result.secretPower = max(result.secretPower + 1, 2)
         result.factors += 1
         return try result.keySwitched()

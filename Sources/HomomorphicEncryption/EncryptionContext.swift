@@ -18,6 +18,7 @@ public final class EncryptionContext: Sendable {
     private let plaintextBases: Mutex<RNSBasis?> = Mutex(nil)
     private let messageScalings: Mutex<[Int: BFVMessageScaling]> = Mutex([:])
     private let multipliers: Mutex<[Int: BFVMultiplier]> = Mutex([:])
+    private let auxiliaryModuli: Mutex<[NTTModulus]> = Mutex([])
 
     /// - Throws: ``HEError/invalidParameters(reason:)``.
     public init(_ parameters: EncryptionParameters) throws(HEError) {
@@ -145,12 +146,34 @@ public final class EncryptionContext: Sendable {
         }
     }
 
+    /// The first of the primes that BFV's products go through, as many as have a product of more than `bits` bits; all
+    /// levels share them. They have 50 bits, the most that the vector kernels take.
+    func auxiliaryModuli(bits: Double) throws(HEError) -> [NTTModulus] {
+        // Each has 49 bits at least.
+        let primes = Primes.nttPrimes(
+            bits: 50, degree: degree, count: Int(bits / 49) + 1,
+            excluding: Set(parameters.q + parameters.p + [parameters.t]))
+        let count = primes.indices.first { EncryptionParameters.log2(primes[...$0]) > bits }.map { $0 + 1 }
+        guard let count else {
+            throw .invalidParameters(reason: "there are not enough primes for products modulo these q")
+        }
+        return try auxiliaryModuli.withLock { known throws(HEError) in
+            for prime in primes[..<count].dropFirst(known.count) {
+                do throws(RLWEError) { known.append(try NTTModulus(value: prime, degree: degree)) } catch {
+                    throw .invalidParameters(reason: error.description)
+                }
+            }
+            return Array(known.prefix(count))
+        }
+    }
+
     /// - Throws: ``HEError/invalidParameters(reason:)`` for another scheme's parameters.
     package func require(_ scheme: Scheme) throws(HEError) {
         guard parameters.scheme == scheme else {
             throw .invalidParameters(
                 reason: scheme == .ckks
-                    ? "these are BFV parameters; this needs CKKS ones" : "these are CKKS parameters; this needs BFV ones")
+                    ? "these are BFV parameters; this needs CKKS ones"
+                    : "these are CKKS parameters; this needs BFV ones")
         }
     }
 

@@ -11,7 +11,8 @@ import Testing
                 security: .insecureForTestsOnly))
     }
 
-    @Test("decoding undoes encoding, up to the ends of the range", arguments: [12289, 65537, 1_152_921_504_606_830_593])
+    @Test(
+        "decoding undoes encoding, up to the ends of the range", arguments: [12289, 65537, 1_152_921_504_606_830_593])
     func roundTrip(t: UInt64) throws {
         let encoder = try BFVEncoder(context(t))
         let half = Int64(t / 2)

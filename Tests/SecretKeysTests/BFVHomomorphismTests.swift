@@ -87,8 +87,8 @@ import Testing
         let small = try BFVBench(BFVBench.small([40, 40, 41]), rotations: Array(1..<1024), columns: true)
         let x = small.random(5)
         let cx = try small.encrypt(x)
-        for (steps, image) in zip(1..<1024, try small.evaluator.rotateRows(cx, bySteps: Array(1..<1024), keys: small.keys))
-        {
+        let images = try small.evaluator.rotateRows(cx, bySteps: Array(1..<1024), keys: small.keys)
+        for (steps, image) in zip(1..<1024, images) {
             #expect(try small.decrypt(image) == small.rotated(x, by: steps), "\(steps) steps")
         }
         for preset in Self.presets {
@@ -109,7 +109,6 @@ import Testing
 
     @Test("other plaintext moduli, short and long, and other lengths of primes")
     func moduli() throws {
-        // 18433 is 1 modulo 2^11 and the rest of it; the others are the largest of their length.
         let long = Primes.nttPrimes(bits: 60, degree: 1 << 11, count: 1)[0]
         let middle = Primes.nttPrimes(bits: 33, degree: 1 << 11, count: 1)[0]
         for (t, bits) in [(12289, [36, 30, 36]), (middle, [50, 50, 50, 50]), (long, [60, 60, 60, 60, 60])]

@@ -109,8 +109,8 @@ import Testing
         var random = SeededGenerator(11)
         for kind in SerializedObjects.Kind.allCases {
             let good = objects[kind]
-            for offset in Array(0..<HeaderField.end) + (0..<60).map({ _ in Int.random(in: good.indices, using: &random) })
-            {
+            let others = (0..<60).map { _ in Int.random(in: good.indices, using: &random) }
+            for offset in Array(0..<HeaderField.end) + others {
                 let bytes = good.replacing(offset, good[offset] ^ UInt8(1 << Int.random(in: 0..<8, using: &random)))
                 #expect(throws: HEError.self) { try objects.reserialized(bytes, as: kind) }
             }
