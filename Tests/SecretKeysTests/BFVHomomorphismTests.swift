@@ -111,9 +111,11 @@ import Testing
     func moduli() throws {
         let long = Primes.nttPrimes(bits: 60, degree: 1 << 11, count: 1)[0]
         let middle = Primes.nttPrimes(bits: 33, degree: 1 << 11, count: 1)[0]
-        for (t, bits) in [(12289, [36, 30, 36]), (middle, [50, 50, 50, 50]), (long, [60, 60, 60, 60, 60])]
-            as [(UInt64, [Int])]
-        {
+        let cases: [(t: UInt64, bits: [Int])] = [
+            (12289, [36, 30, 36]), (middle, [50, 50, 50, 50]), (middle, [30, 30, 30, 30, 30, 30]),
+            (long, [60, 60, 60, 60, 60]), (long, [45, 45, 45, 45, 45, 45]),
+        ]
+        for (t, bits) in cases {
             let bench = try BFVBench(BFVBench.small(bits, t: t), rotations: [1])
             let (x, y) = (bench.random(t), bench.random(t + 1))
             let (cx, cy) = (try bench.encrypt(x), try bench.encrypt(y))
