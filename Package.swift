@@ -183,7 +183,8 @@ let package = Package(
         .testTarget(
             name: "SecretKeysTests",
             dependencies: [
-                "HomomorphicEncryption", "RLWE", "SecretKeys", "SecretMemory", "TestSupport", .complexModule, .crypto,
+                "CRLWEKernels", "HomomorphicEncryption", "RLWE", "SecretKeys", "SecretMemory", "TestSupport",
+                .complexModule, .crypto,
             ],
             resources: [.copy("Vectors")],
             swiftSettings: swiftSettings),

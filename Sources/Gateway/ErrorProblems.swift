@@ -35,12 +35,13 @@ enum ErrorProblems {
         switch error {
         case .notFinite: name = "value-not-finite"
         case .tooManyValues: name = "too-many-values"
-        case .valueOutOfRange: name = "value-out-of-range"
+        case .valueOutOfRange, .integerOutOfRange: name = "value-out-of-range"
         case .invalidScale, .scaleOverflow, .scaleMismatch: name = "scale-does-not-fit"
         case .insecureParameters: name = "insecure-parameters"
-        case .invalidParameters, .specialModulusTooSmall: name = "invalid-parameters"
+        case .invalidParameters, .specialModulusTooSmall, .plaintextModulusDoesNotBatch: name = "invalid-parameters"
         case .parameterMismatch: name = "other-parameters"
-        case .invalidLevel, .levelMismatch, .noLevelsLeft, .keyLevelTooLow: name = "level-does-not-fit"
+        case .invalidLevel, .levelMismatch, .noLevelsLeft, .keyLevelTooLow, .decryptionMayFail:
+            name = "level-does-not-fit"
         case .malformedObject, .digestMismatch, .unexpectedObject, .unexpectedPolynomialCount:
             name = "malformed-object"
             status = 400

@@ -15,6 +15,10 @@ public final class EncryptionContext: Sendable {
     private let switchers: Mutex<[Int: KeySwitcher]> = Mutex([:])
     private let rescalings: Mutex<[Int: [UInt64]]> = Mutex([:])
     private let reconstructions: Mutex<[Int: CRTReconstruction]> = Mutex([:])
+    private let plaintextBases: Mutex<RNSBasis?> = Mutex(nil)
+    private let messageScalings: Mutex<[Int: BFVMessageScaling]> = Mutex([:])
+    private let multipliers: Mutex<[Int: BFVMultiplier]> = Mutex([:])
+    private let auxiliaryModuli: Mutex<[NTTModulus]> = Mutex([])
 
     /// - Throws: ``HEError/invalidParameters(reason:)``.
     public init(_ parameters: EncryptionParameters) throws(HEError) {
@@ -100,18 +104,101 @@ public final class EncryptionContext: Sendable {
         return made
     }
 
+    /// t as the one prime of a basis, so that plaintexts are polynomials like all others.
+    /// - Throws: ``HEError/plaintextModulusDoesNotBatch(t:degree:example:)``,
+    ///   ``HEError/invalidParameters(reason:)`` for CKKS parameters.
+    package func plaintextBasis() throws(HEError) -> RNSBasis {
+        try require(.bfv)
+        if let known = plaintextBases.withLock({ $0 }) { return known }
+        let modulus: NTTModulus
+        do throws(RLWEError) { modulus = try NTTModulus(value: parameters.t, degree: degree) } catch {
+            switch error {
+            case .outOfMemory: throw .invalidParameters(reason: error.description)
+            case .notAnNTTPrime:
+                throw .plaintextModulusDoesNotBatch(
+                    t: parameters.t, degree: degree, example: BFVEncoder.batchingModulus(degree: degree))
+            }
+        }
+        return plaintextBases.withLock { known in
+            let kept = known ?? RNSBasis([modulus])
+            known = kept
+            return kept
+        }
+    }
+
+    /// BFV's messages into residues of a level and back.
+    package func messageScaling(level: Int) throws(HEError) -> BFVMessageScaling {
+        if let known = messageScalings.withLock({ $0[level] }) { return known }
+        let made = BFVMessageScaling(
+            plaintextBasis: try plaintextBasis(), ciphertextBasis: ciphertextBasis(level: level))
+        messageScalings.withLock { $0[level] = made }
+        return made
+    }
+
+    /// BFV's products at a level.
+    func multiplier(level: Int) throws(HEError) -> BFVMultiplier {
+        if let known = multipliers.withLock({ $0[level] }) { return known }
+        let made = try BFVMultiplier(context: self, level: level)
+        return multipliers.withLock { table in
+            let kept = table[level] ?? made
+            table[level] = kept
+            return kept
+        }
+    }
+
+    /// The first of the primes that BFV's products go through, as many as have a product of more than `bits` bits; all
+    /// levels share them. They have 50 bits, the most that the vector kernels take.
+    func auxiliaryModuli(bits: Double) throws(HEError) -> [NTTModulus] {
+        // Each has 49 bits at least.
+        let primes = Primes.nttPrimes(
+            bits: 50, degree: degree, count: Int(bits / 49) + 1,
+            excluding: Set(parameters.q + parameters.p + [parameters.t]))
+        let count = primes.indices.first { EncryptionParameters.log2(primes[...$0]) > bits }.map { $0 + 1 }
+        guard let count else {
+            throw .invalidParameters(reason: "there are not enough primes for products modulo these q")
+        }
+        return try auxiliaryModuli.withLock { known throws(HEError) in
+            for prime in primes[..<count].dropFirst(known.count) {
+                do throws(RLWEError) { known.append(try NTTModulus(value: prime, degree: degree)) } catch {
+                    throw .invalidParameters(reason: error.description)
+                }
+            }
+            return Array(known.prefix(count))
+        }
+    }
+
+    /// - Throws: ``HEError/invalidParameters(reason:)`` for another scheme's parameters.
+    package func require(_ scheme: Scheme) throws(HEError) {
+        guard parameters.scheme == scheme else {
+            throw .invalidParameters(
+                reason: scheme == .ckks
+                    ? "these are BFV parameters; this needs CKKS ones"
+                    : "these are CKKS parameters; this needs BFV ones")
+        }
+    }
+
     /// - Throws: ``HEError/parameterMismatch``.
     func require(_ other: EncryptionContext) throws(HEError) {
         guard self === other || parameterDigest == other.parameterDigest else { throw .parameterMismatch }
     }
 
     /// Whether a plaintext, which anybody may put together, is one of these parameters.
-    /// - Throws: ``HEError/invalidLevel(_:maximum:)``, ``HEError/parameterMismatch``, ``HEError/invalidScale(_:)``.
+    /// - Throws: ``HEError/invalidLevel(_:maximum:)``, ``HEError/parameterMismatch``, ``HEError/invalidScale(_:)``,
+    ///   ``HEError/invalidParameters(reason:)`` for BFV parameters.
     package func require(_ plaintext: CKKSPlaintext) throws(HEError) {
+        try require(.ckks)
         try requireLevel(plaintext.level)
         guard plaintext.polynomial.form == .evaluation,
             plaintext.polynomial.basis.isCompatible(with: ciphertextBasis(level: plaintext.level))
         else { throw .parameterMismatch }
         guard plaintext.scale.isFinite, plaintext.scale >= 1 else { throw .invalidScale(plaintext.scale) }
+    }
+
+    /// Whether a BFV plaintext is one of these parameters.
+    /// - Throws: ``HEError/parameterMismatch``, and what ``plaintextBasis()`` throws.
+    package func require(_ plaintext: BFVPlaintext) throws(HEError) {
+        guard plaintext.polynomial.form == .coefficient,
+            plaintext.polynomial.basis.isCompatible(with: try plaintextBasis())
+        else { throw .parameterMismatch }
     }
 }

@@ -72,7 +72,9 @@ public struct EncryptionParameters: Sendable, Hashable {
         }
         switch scheme {
         case .ckks: try require(t == 0, "CKKS has no plaintext modulus t")
-        case .bfv: try require(t >= 2 && t < 1 << 60, "BFV needs a plaintext modulus t of 2 or more, below 2^60")
+        case .bfv:
+            try require(t >= 2 && t < 1 << 60, "BFV needs a plaintext modulus t of 2 or more, below 2^60")
+            try require(!(q + p).contains(t), "the plaintext modulus t is none of the primes q and p")
         }
         try requireSecurity(of: q, object: "the ciphertext modulus")
         if !p.isEmpty { try requireSecurity(of: [q[0]] + p, object: "an evaluation key of level 1") }

@@ -8,7 +8,24 @@ extension PublicKey {
     /// The level is the plaintext's.
     public func encrypt(_ plaintext: CKKSPlaintext) throws -> Ciphertext {
         try context.require(plaintext)
-        let basis = context.ciphertextBasis(level: plaintext.level)
+        return try encrypt(plaintext.polynomial, scale: plaintext.scale)
+    }
+
+    /// The same with m = round(Q/t plaintext).
+    /// - Parameter level: the ciphertext's; the highest by default.
+    /// - Throws: ``HEError`` for another plaintext, a level that is none, or one whose modulus is so short that
+    ///   decryption would fail with a probability of 2^-128 or more.
+    public func encrypt(_ plaintext: BFVPlaintext, level: Int? = nil) throws -> Ciphertext {
+        let level = level ?? context.maximumLevel
+        try context.requireLevel(level)
+        try context.require(plaintext)
+        try BFVNoiseBound.publicKeyEncryption(context, level: level).requireDecryptable()
+        return try encrypt(context.messageScaling(level: level).scaled(plaintext), scale: 1)
+    }
+
+    /// - Parameter message: in the NTT domain, over the primes of its level.
+    private func encrypt(_ message: RNSPolynomial, scale: Double) throws -> Ciphertext {
+        let basis = context.ciphertextBasis(level: message.rowCount)
         let degree = context.degree
         let randomness = try SecretBytes(randomCount: 32)
         let u = try Samplers.ternary(degree: degree, key: randomness, x: 0, y: 0)
@@ -30,7 +47,7 @@ extension PublicKey {
                                 scratch.withUnsafeMutableWords { u in
                                     let scratch = u + degree
                                     modulus.transformTernary(u, ternary.bytes)
-                                    plaintext.polynomial.withRow(row) { message in
+                                    message.withRow(row) { message in
                                         b.withRow(row) {
                                             modulus.encrypt(
                                                 out0, $0, u, noise: e0.signedBytes, message: message, scratch: scratch)
@@ -47,7 +64,7 @@ extension PublicKey {
                 }
             }
         }
-        return try Ciphertext(context: context, polynomials: [c0, c1], scale: plaintext.scale)
+        return try Ciphertext(context: context, polynomials: [c0, c1], scale: scale)
     }
 }
 

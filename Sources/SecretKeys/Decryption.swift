@@ -9,6 +9,23 @@ extension SecretKey {
     /// further than to decoding under the key set's release policy. Whether this ciphertext may be
     /// decrypted at all is for the caller to have settled.
     public borrowing func decrypt(_ ciphertext: Ciphertext) throws -> CKKSPlaintext {
+        try context.require(.ckks)
+        return try CKKSPlaintext(polynomial: phase(ciphertext), scale: ciphertext.scale)
+    }
+
+    /// round(t/Q (c_0 + c_1 s (+ c_2 s^2))) modulo t: the message of a ``Scheme/bfv`` ciphertext, exactly, as long as
+    /// its noise is within what ``BFVNoiseBound`` allows; else any other message, without notice.
+    ///
+    /// Whether a decryption fails tells of s, as does the noise, which goes no further than this. Whether this
+    /// ciphertext may be decrypted at all is for the caller to have settled.
+    public borrowing func decryptBFV(_ ciphertext: Ciphertext) throws -> BFVPlaintext {
+        try context.require(.bfv)
+        let phase = try phase(ciphertext)
+        return try context.messageScaling(level: phase.rowCount).message(of: phase)
+    }
+
+    /// c_0 + c_1 s (+ c_2 s^2), in the NTT domain; zeroed when it dies. It is as secret as s.
+    package borrowing func phase(_ ciphertext: Ciphertext) throws -> RNSPolynomial {
         guard ciphertext.context.parameterDigest == context.parameterDigest else { throw HEError.parameterMismatch }
         let basis = context.ciphertextBasis(level: ciphertext.level)
         let degree = context.degree
@@ -39,14 +56,31 @@ extension SecretKey {
                 }
             }
         }
-        return CKKSPlaintext(polynomial: message, scale: ciphertext.scale)
+        return message
     }
 
     /// Encrypts under the secret key: c_0 = -(a s + e) + m, c_1 = a, with a and e from fresh bytes of the
     /// system's generator, never from a seed. Less noise than under the public key.
     public borrowing func encrypt(_ plaintext: CKKSPlaintext) throws -> Ciphertext {
         try context.require(plaintext)
-        let basis = context.ciphertextBasis(level: plaintext.level)
+        return try encrypt(plaintext.polynomial, scale: plaintext.scale)
+    }
+
+    /// The same with m = round(Q/t plaintext).
+    /// - Parameter level: the ciphertext's; the highest by default.
+    /// - Throws: ``HEError`` for another plaintext, a level that is none, or one whose modulus is so short that
+    ///   decryption would fail with a probability of 2^-128 or more.
+    public borrowing func encrypt(_ plaintext: BFVPlaintext, level: Int? = nil) throws -> Ciphertext {
+        let level = level ?? context.maximumLevel
+        try context.requireLevel(level)
+        try context.require(plaintext)
+        try BFVNoiseBound.secretKeyEncryption(context, level: level).requireDecryptable()
+        return try encrypt(context.messageScaling(level: level).scaled(plaintext), scale: 1)
+    }
+
+    /// - Parameter message: in the NTT domain, over the primes of its level.
+    private borrowing func encrypt(_ message: RNSPolynomial, scale: Double) throws -> Ciphertext {
+        let basis = context.ciphertextBasis(level: message.rowCount)
         let rho = try SecretBytes(randomCount: 32).withUnsafeBytes { Array($0) }
         let a = try UniformHalf.expand(rho: rho, digit: 0, basis: basis) { UInt32($0) }
         let errorKey = try SecretBytes(randomCount: 32)
@@ -69,7 +103,7 @@ extension SecretKey {
                 }
             }
         }
-        c0 += plaintext.polynomial
-        return try Ciphertext(context: context, polynomials: [c0, a], scale: plaintext.scale)
+        c0 += message
+        return try Ciphertext(context: context, polynomials: [c0, a], scale: scale)
     }
 }

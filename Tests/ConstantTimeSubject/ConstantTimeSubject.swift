@@ -58,6 +58,29 @@ import SecretMemory
             default: exit(64)
             }
         }
+        // Keys are made alike in both schemes.
+        if work != "keys" { try integers(work) }
+    }
+
+    /// BFV, whose decryption rounds what it must not look at.
+    private static func integers(_ work: String) throws {
+        let context = try EncryptionContext.shared(BFVParameterPreset.named("bfv-12")!.parameters)
+        let seed = try secretSeed()
+        let secret = try seed.secretKey(context)
+        let publicKey = try PublicKey(serialized: published(seed.publicKey(secret).serialized()), context: context)
+        let encoder = try BFVEncoder(context)
+        let plaintext = try encoder.encode([1, -2, 32768])
+        // What comes after encoding does not look at the message.
+        plaintext.polynomial.withRow(0) { hkms_mark_secret($0, context.degree * 8) }
+        let evaluator = try BFVEvaluator(context)
+        for ciphertext in [try publicKey.encrypt(plaintext), try secret.encrypt(plaintext)] {
+            let received = try Ciphertext(serialized: published(ciphertext.serialized()), context: context)
+            _ = try evaluator.subtract(evaluator.multiply(received, plaintext), plaintext).serialized()
+            guard work == "decrypt" else { continue }
+            let message = try secret.decryptBFV(received)
+            message.polynomial.withRow(0) { hkms_mark_public($0, context.degree * 8) }
+            guard try encoder.decode(message, count: 4) == [1, -2, 32768, 0] else { exit(7) }
+        }
     }
 
     private static func keys(

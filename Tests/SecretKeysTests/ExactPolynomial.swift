@@ -89,6 +89,21 @@ struct ExactPolynomial: Equatable {
         return result
     }
 
+    /// Each coefficient times one factor, modulo 2^(64 width), which two's complement makes right for both signs.
+    func multiplied(by factor: UInt64) -> ExactPolynomial {
+        var result = self
+        for k in 0..<degree {
+            var carry: UInt64 = 0
+            for index in k * width..<(k + 1) * width {
+                let (high, low) = words[index].multipliedFullWidth(by: factor)
+                let (sum, overflow) = low.addingReportingOverflow(carry)
+                result.words[index] = sum
+                carry = high &+ (overflow ? 1 : 0)
+            }
+        }
+        return result
+    }
+
     /// X -> X^element.
     func applying(_ element: Int) -> ExactPolynomial {
         var result = ExactPolynomial(degree: degree, width: width)

@@ -27,6 +27,16 @@ struct SerializedObjects {
         bytes[.product] = try scheme.evaluator.multiplyWithoutRelinearization(ciphertext, ciphertext).serialized()
     }
 
+    init(_ bench: BFVBench) throws {
+        context = bench.context
+        let ciphertext = try bench.encrypt(bench.random(1))
+        bytes[.publicKey] = bench.publicKey.serialized()
+        bytes[.relinearization] = try #require(bench.keys.relinearization).serialized()
+        bytes[.galois] = try #require(bench.keys.galois[3]).serialized()
+        bytes[.ciphertext] = ciphertext.serialized()
+        bytes[.product] = try bench.evaluator.multiplyWithoutRelinearization(ciphertext, ciphertext).serialized()
+    }
+
     /// N = 2^11, two primes q and one p of 26 bits: not secure, but quick to parse.
     static let small: Result<SerializedObjects, any Error> = Result {
         let primes = Primes.nttPrimes(bits: 26, degree: 1 << 11, count: 3)
@@ -68,19 +78,19 @@ enum HeaderField {
 
 extension [UInt8] {
     /// With the digest at the end made right again, so that what was changed is what the parser meets.
-    fileprivate var resealed: [UInt8] {
+    var resealed: [UInt8] {
         guard count >= 32 else { return self }
         let body = Array(self[..<(count - 32)])
         return body + Array(SHA256.hash(data: body))
     }
 
-    fileprivate func replacing(_ offset: Int, _ new: [UInt8]) -> [UInt8] {
+    func replacing(_ offset: Int, _ new: [UInt8]) -> [UInt8] {
         var copy = self
         copy.replaceSubrange(offset..<offset + new.count, with: new)
         return copy
     }
 
-    fileprivate func replacing(_ offset: Int, _ value: some FixedWidthInteger) -> [UInt8] {
+    func replacing(_ offset: Int, _ value: some FixedWidthInteger) -> [UInt8] {
         replacing(offset, Swift.withUnsafeBytes(of: value.littleEndian) { Array($0) })
     }
 

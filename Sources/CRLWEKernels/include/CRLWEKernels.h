@@ -141,6 +141,11 @@ double hkms_largest_magnitude_variable_time(const double *values, size_t n);
 // values * factor, rounded to the nearest integer, halves away from zero; their magnitude is below 2^63.
 void hkms_round_to_signed(int64_t *out, const double *values, size_t n, double factor);
 
+// out = the sum of rows[j] / q_j, to the nearest integer, over `count` <= 256 rows of residues below q_j < 2^bits[j] <=
+// 2^60; reciprocals[j] = floor(2^(63 + bits[j]) / q_j). The sum that is rounded is less than count * 2^-54 too small.
+void hkms_nearest_sum_of_fractions(uint64_t *out, const uint64_t *const *rows, const uint64_t *reciprocals,
+                                   const uint32_t *bits, size_t count, size_t n);
+
 // out = d0 + d1 q0 + d2 q0 q1, less q0 q1 q2 where that is nearer to zero, rounded once; negative: all ones there, else
 // zero. d2, or d1 and d2, may be null; the product of those primes is below 2^126.
 void hkms_center_digits_variable_time(double *out, uint64_t *negative, const uint64_t *d0, const uint64_t *d1,
