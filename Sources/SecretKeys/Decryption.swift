@@ -3,12 +3,13 @@ import RLWE
 import SecretMemory
 
 extension SecretKey {
-    /// c_0 + c_1 s (+ c_2 s^2): the message with the ciphertext's noise.
+    /// The raw decryption, c_0 + c_1 s (+ c_2 s^2): the message with the ciphertext's noise.
     ///
-    /// The result together with the ciphertext gives away s (Li and Micciancio, 2021), so it goes no
-    /// further than to decoding under the key set's release policy. Whether this ciphertext may be
-    /// decrypted at all is for the caller to have settled.
-    public borrowing func decrypt(_ ciphertext: Ciphertext) throws -> CKKSPlaintext {
+    /// The result together with the ciphertext gives away s (Li and Micciancio, 2021), so it goes to nobody from whom
+    /// the key is to be kept, decoded and rounded neither. What leaves goes by ``release(_:count:policy:)``, unless
+    /// the key set's policy is raw and marks it so. Whether this ciphertext may be decrypted at all is for the caller
+    /// to have settled.
+    public borrowing func decryptRaw(_ ciphertext: Ciphertext) throws -> CKKSPlaintext {
         guard ciphertext.context.parameterDigest == context.parameterDigest else { throw HEError.parameterMismatch }
         let basis = context.ciphertextBasis(level: ciphertext.level)
         let degree = context.degree
@@ -36,6 +37,9 @@ extension SecretKey {
         }
         return CKKSPlaintext(polynomial: message, scale: ciphertext.scale)
     }
+
+    /// ``decryptRaw(_:)`` by its earlier name.
+    public borrowing func decrypt(_ ciphertext: Ciphertext) throws -> CKKSPlaintext { try decryptRaw(ciphertext) }
 
     /// Encrypts under the secret key: c_0 = -(a s + e) + m, c_1 = a, with a and e from fresh bytes of the
     /// system's generator, never from a seed. Less noise than under the public key.
