@@ -93,35 +93,33 @@ public struct DiscreteGaussian: Sendable, Hashable {
 public struct GaussianSamples: ~Copyable, Sendable {
     /// How many.
     public let count: Int
-    private var low: SecretBytes
-    /// A sample is low + step * high.
-    private var high: SecretBytes?
+    /// The low words of all, then the high ones where there are any: a sample is low + step * high.
+    private var words: SecretBytes
+    private let isWide: Bool
     private let step: UInt64
 
     fileprivate init(count: Int, isWide: Bool, step: UInt64) throws {
         precondition(count >= 8 && count.nonzeroBitCount == 1, "a power of two")
+        words = try SecretBytes(count: count * (isWide ? 16 : 8))
         self.count = count
+        self.isWide = isWide
         self.step = step
-        low = try SecretBytes(count: count * 8)
-        high = isWide ? try SecretBytes(count: count * 8) : nil
     }
 
     fileprivate mutating func add(
         key: borrowing SecretBytes, terms: Range<Int>, weights: [Int], isHigh: Bool
     ) throws {
         let count = count
-        if isHigh {
-            try high?.withUnsafeMutableBytes { try Self.add($0, count, key, terms, weights) }
-        } else {
-            try low.withUnsafeMutableBytes { try Self.add($0, count, key, terms, weights) }
+        try words.withUnsafeMutableBytes { bytes in
+            try Self.add(
+                bytes.baseAddress!.assumingMemoryBound(to: Int64.self) + (isHigh ? count : 0), count, key, terms, weights)
         }
     }
 
     private static func add(
-        _ bytes: UnsafeMutableRawBufferPointer, _ count: Int, _ key: borrowing SecretBytes, _ terms: Range<Int>,
+        _ sums: UnsafeMutablePointer<Int64>, _ count: Int, _ key: borrowing SecretBytes, _ terms: Range<Int>,
         _ weights: [Int]
     ) throws {
-        let sums = bytes.baseAddress!.assumingMemoryBound(to: Int64.self)
         let piece = min(count, Keystream.pieceWords / 2)
         try key.withUnsafeBytes { key in
             try Parallelism.forEach(below: count / piece) { index in
@@ -146,31 +144,23 @@ public struct GaussianSamples: ~Copyable, Sendable {
         to row: UnsafeMutablePointer<UInt64>, modulus: NTTModulus, scratch: UnsafeMutablePointer<UInt64>
     ) {
         precondition(count == modulus.degree, "one sample a coefficient")
-        low.withUnsafeBytes { modulus.reduce(scratch, signed: $0.baseAddress!.assumingMemoryBound(to: Int64.self)) }
-        modulus.add(row, row, scratch)
-        switch high {
-        case .some(let high):
-            high.withUnsafeBytes { modulus.reduce(scratch, signed: $0.baseAddress!.assumingMemoryBound(to: Int64.self)) }
+        words.withUnsafeBytes { bytes in
+            let low = bytes.baseAddress!.assumingMemoryBound(to: Int64.self)
+            modulus.reduce(scratch, signed: low)
+            modulus.add(row, row, scratch)
+            guard isWide else { return }
+            modulus.reduce(scratch, signed: low + count)
             modulus.multiplyAdd(row, scratch, scalar: step % modulus.value)
-        case .none: break
         }
     }
 
     /// The samples as numbers, rounded where they are wide: for tests of the distribution.
     package borrowing func doublesForTests() -> [Double] {
-        var values = low.withUnsafeBytes { bytes in
-            (0..<count).map { Double(bytes.loadUnaligned(fromByteOffset: $0 * 8, as: Int64.self)) }
-        }
-        switch high {
-        case .some(let high):
-            high.withUnsafeBytes { bytes in
-                for index in 0..<count {
-                    values[index] +=
-                        Double(step) * Double(bytes.loadUnaligned(fromByteOffset: index * 8, as: Int64.self))
-                }
+        words.withUnsafeBytes { bytes in
+            func word(_ index: Int) -> Double {
+                Double(bytes.loadUnaligned(fromByteOffset: index * 8, as: Int64.self))
             }
-        case .none: break
+            return (0..<count).map { word($0) + (isWide ? Double(step) * word(count + $0) : 0) }
         }
-        return values
     }
 }
