@@ -197,8 +197,8 @@ let package = Package(
         .testTarget(
             name: "EncryptedInferenceTests",
             dependencies: [
-                "Attestation", "EncryptedInference", "HomomorphicEncryption", "SecretKeys", "SecretMemory",
-                "TestSupport",
+                "Attestation", "EncryptedInference", "HomomorphicEncryption", "RLWE", "SecretKeys", "SecretMemory",
+                "TestSupport", .complexModule,
             ],
             swiftSettings: swiftSettings),
         .testTarget(

@@ -210,8 +210,9 @@ extension InferencePlan {
         }
         guard let nearest else { return .precisionOutOfReach(asked: request.precision, nearest: nil, budget: nil) }
         // Noise goes with the root of the budget. Two digits, rounded up.
-        let digit = Double.exp10(Double.log10(nearest).rounded(.down) - 1)
-        let rounded = (nearest / digit).rounded(.up) * digit
+        let exponent = Int(Double.log10(nearest).rounded(.down)) - 1
+        let digits = Int((nearest / Double.exp10(Double(exponent))).rounded(.up))
+        let rounded = Double("\(digits)e\(exponent)") ?? nearest
         let ratio = request.precision / (rounded * 1.2)
         let budget = Int((Double(request.budget) * ratio * ratio).rounded(.down))
         return .precisionOutOfReach(

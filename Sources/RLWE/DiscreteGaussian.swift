@@ -27,14 +27,16 @@ public struct DiscreteGaussian: Sendable, Hashable {
     /// Weights of the samples of one word are at most this: 104 times their sum stays below 2^62.
     private static let largestWeight = 1 << 52
 
-    /// The narrowest of those that are at least as wide as asked: by less than a fifth from 64 on.
+    /// The narrowest of those that are at least as wide as asked: by less than an eighth from 2^14 on.
     /// - Returns: nil for a deviation outside ``deviations``.
     public init?(deviationAtLeast asked: Double) {
         guard Self.deviations.contains(asked) else { return nil }
         var best: (deviation: Double, factors: [Int])?
-        for count in 0...48 {
-            for threes in 0...min(count, 4) {
-                for twos in 0...min(count - threes, 1) {
+        // Fours alone are wider than 4^count times the base by a thirtieth.
+        let least = max(0, (Int((asked / Self.base).exponent) - 1) / 2)
+        for count in least...least + 8 {
+            for threes in 0...min(count, 6) {
+                for twos in 0...min(count - threes, 2) {
                     let factors =
                         [Int](repeating: 4, count: count - threes - twos) + [Int](repeating: 3, count: threes)
                         + [Int](repeating: 2, count: twos)
@@ -154,13 +156,13 @@ public struct GaussianSamples: ~Copyable, Sendable {
         }
     }
 
-    /// The samples as numbers, rounded where they are wide: for tests of the distribution.
-    package borrowing func doublesForTests() -> [Double] {
+    /// The samples as numbers, which nothing wipes: for tests of the distribution.
+    package borrowing func integersForTests() -> [Int128] {
         words.withUnsafeBytes { bytes in
-            func word(_ index: Int) -> Double {
-                Double(bytes.loadUnaligned(fromByteOffset: index * 8, as: Int64.self))
+            func word(_ index: Int) -> Int128 {
+                Int128(bytes.loadUnaligned(fromByteOffset: index * 8, as: Int64.self))
             }
-            return (0..<count).map { word($0) + (isWide ? Double(step) * word(count + $0) : 0) }
+            return (0..<count).map { word($0) + (isWide ? Int128(step) * word(count + $0) : 0) }
         }
     }
 }
