@@ -169,8 +169,9 @@ extension InferencePlan {
             // The products, before they are added up.
             let plain = scale * Walk.magnitude(values)
             let products = zip(weights, values).map { weight, value in
-                min(weight * value.lowerBound, weight * value.upperBound)...max(
-                    weight * value.lowerBound, weight * value.upperBound)
+                min(
+                    weight * value.lowerBound, weight * value.upperBound)...max(
+                        weight * value.lowerBound, weight * value.upperBound)
             }
             // Multiplying and adding up all features maps a record's slots e to (w e, w e, ...): of norm sqrt(width)
             // |w|. What is rounded or switched in between is added up `width` times at most.

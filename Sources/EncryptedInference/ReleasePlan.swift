@@ -162,17 +162,28 @@ extension InferencePlan {
         let levels = bits.map { primes($0, depth) }
         guard q.count == base, levels.allSatisfy({ $0.count == depth }) else { return nil }
         for level in 0..<depth { q += levels.map { $0[level] } }
-        // More primes a digit make fewer and shorter keys, as far as the security table leaves room for P.
-        for alpha in stride(from: Swift.max(1, q.count / 6), through: 1, by: -1) {
-            let special = Primes.nttPrimes(bits: 50, degree: degree, count: alpha, excluding: used)
-            guard
+        // More primes a digit make fewer digits, as far as the security table leaves room for P: of those that it
+        // does, the smallest keys.
+        var best: (rows: Int, parameters: EncryptionParameters)?
+        for alpha in 1...q.count {
+            let digits = stride(from: 0, to: q.count, by: alpha).map { q[$0..<Swift.min($0 + alpha, q.count)] }
+            let longest = digits.map { $0.reduce(0) { $0 + .log2(Double($1)) } }.max() ?? 0
+            // So many bits more, and digits add less noise than the division by P.
+            let bits = Int(longest.rounded(.up)) + 8
+            let count = (bits + 49) / 50
+            let special = Primes.nttPrimes(
+                bits: (bits + count - 1) / count, degree: degree, count: count, excluding: used)
+            let rows = digits.count * (q.count + count)
+            guard special.count == count, rows < best?.rows ?? .max,
                 let parameters = try? EncryptionParameters(
                     scheme: .ckks, logN: logN, q: q, p: special, alpha: alpha),
                 parameters.maximumEvaluationKeyLevel == q.count
             else { continue }
-            return Chain(parameters: parameters, scaleBits: scaleBits, base: base, perLevel: perLevel)
+            best = (rows, parameters)
         }
-        return nil
+        return best.map {
+            Chain(parameters: $0.parameters, scaleBits: scaleBits, base: base, perLevel: perLevel)
+        }
     }
 
     /// What a chain gives; nil where the noise does not fit, or cannot be made.

@@ -110,6 +110,6 @@ public struct FloodingPolicy: Sendable, Hashable, Codable {
         return (degree / 2).squareRoot() * (2 * (.log(2 * degree) + 40 * .log(2))).squareRoot()
     }
 
-    /// log2 of what no coefficient of the noise passes, but with probability 2^-128: 14 deviations for any N here.
-    public var noiseBits: Double { .log2(14 * noise.deviation) }
+    /// log2 of what no coefficient of the noise passes, but with probability 2^-128: 14.2 deviations for the largest ring.
+    public var noiseBits: Double { .log2(14.5 * noise.deviation) }
 }

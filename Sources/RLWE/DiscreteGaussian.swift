@@ -114,7 +114,8 @@ public struct GaussianSamples: ~Copyable, Sendable {
         let count = count
         try words.withUnsafeMutableBytes { bytes in
             try Self.add(
-                bytes.baseAddress!.assumingMemoryBound(to: Int64.self) + (isHigh ? count : 0), count, key, terms, weights)
+                bytes.baseAddress!.assumingMemoryBound(to: Int64.self) + (isHigh ? count : 0), count, key, terms,
+                weights)
         }
     }
 

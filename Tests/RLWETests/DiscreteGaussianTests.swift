@@ -64,8 +64,9 @@ import Testing
             #expect(sums[0] == -sums[1])
             return sums[0]
         }
-        var tail = weights.dropFirst().reversed().reduce(into: [0.0]) { $0.append($0[$0.count - 1] + $1) }.map { 2 * $0 }
-        tail.reverse()  // tail[i - 1] = 2 * sum from i
+        // tail[i - 1]: of magnitudes from i on.
+        let sums = weights.dropFirst().reversed().reduce(into: [0.0]) { $0.append($0[$0.count - 1] + 2 * $1) }
+        let tail = Array(sums.reversed())
         for index in 1...104 {
             let entry = tail[index - 1] / total * 0x1p126
             guard entry > 0x1p45 else { continue }
@@ -100,7 +101,9 @@ import Testing
         // Values with at least some tens of samples; all others are one bin.
         let edge = Int(2.8 * sigma)
         let weights = (-edge...edge).map { exp(-Double($0 * $0) / (2 * sigma * sigma)) }
-        let total = (-Int(14 * sigma)...Int(14 * sigma)).reduce(0.0) { $0 + exp(-Double($1 * $1) / (2 * sigma * sigma)) }
+        let total = (-Int(14 * sigma)...Int(14 * sigma)).reduce(0.0) {
+            $0 + exp(-Double($1 * $1) / (2 * sigma * sigma))
+        }
         var counts = [Int](repeating: 0, count: weights.count + 1)
         for number in [5, 7] as [UInt8] {
             for value in try samples(gaussian, key: number) {

@@ -15,7 +15,6 @@ import Testing
             security: .insecureForTestsOnly)
     }
 
-
     private func withBench(_ body: (borrowing SecretKey, EncryptionContext, PublicKey, RNSPolynomial) throws -> Void)
         throws
     {
@@ -48,7 +47,9 @@ import Testing
         let modulus = quotient.basis.moduli[0]
         ciphertext.polynomials[1].withRow(0) { c1 in
             quotient.withMutableRow(0) { row in
-                for index in 0..<modulus.degree { row[index] = modulus.multiply(row[index], modulus.inverse(c1[index])) }
+                for index in 0..<modulus.degree {
+                    row[index] = modulus.multiply(row[index], modulus.inverse(c1[index]))
+                }
             }
         }
         quotient.inverseTransform()
@@ -108,7 +109,8 @@ import Testing
             let encoder = try CKKSEncoder(context)
             let plain = try encoder.encode(complex: values(encoder.slotCount, 1), scale: 0x1p40)
             let ciphertext = try publicKey.encrypt(plain)
-            let error = ExactPolynomial(lifting: try secret.decryptRaw(ciphertext).polynomial - plain.polynomial).doubles
+            let error = ExactPolynomial(lifting: try secret.decryptRaw(ciphertext).polynomial - plain.polynomial)
+                .doubles
             let key = ExactPolynomial(lifting: s).doubles
             func seen(_ values: [Complex<Double>]) throws -> [Double] {
                 let encoded = try encoder.encode(complex: values, scale: 0x1p40)

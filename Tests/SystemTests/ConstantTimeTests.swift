@@ -53,8 +53,8 @@ import Testing
     }
 
     @Test(
-        "keys, encryption and decryption, by the machine's kernels and by the portable ones",
-        arguments: ["keys", "encrypt", "decrypt"], ["best", "portable"])
+        "keys, encryption, decryption and its noise, by the machine's kernels and by the portable ones",
+        arguments: ["keys", "encrypt", "decrypt", "flood"], ["best", "portable"])
     func flows(work: String, kernels: String) throws {
         let (status, log) = try memcheck(work, kernels: kernels)
         #expect(status == 0, "\(log.suffix(6000))")
@@ -71,7 +71,8 @@ import Testing
             let kernels = try branches("hkms")
             #expect(kernels.status == 0, "\(kernels.out)")
             for name in [
-                "ternary_from_words", "cbd21_from_words", "ntt_forward_small", "ntt_inverse", "multiply_plus",
+                "ternary_from_words", "cbd21_from_words", "gaussian_add", "ntt_forward_small", "ntt_inverse",
+                "multiply_plus",
                 "negated_multiply_plus", "permute", "from_signed",
             ] {
                 for form in ["", "_portable", "_avx2"] where !(name == "ntt_forward_small" && form != "") {
