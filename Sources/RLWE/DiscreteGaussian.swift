@@ -22,7 +22,7 @@ public struct DiscreteGaussian: Sendable, Hashable {
     let factors: [Int]
 
     /// Deviations that can be had.
-    public static let deviations = 8.0...0x1p96
+    public static let deviations = 8.0...0x1p104
     private static let base = 8.0
     /// Weights of the samples of one word are at most this: 104 times their sum stays below 2^62.
     private static let largestWeight = 1 << 52

@@ -35,7 +35,7 @@ import Testing
     func deviations() throws {
         var random = SeededGenerator(1)
         for _ in 0..<2000 {
-            let asked = exp2(Double.random(in: 14...96, using: &random))
+            let asked = exp2(Double.random(in: 14...104, using: &random))
             let made = try #require(DiscreteGaussian(deviationAtLeast: asked)).deviation
             #expect(made >= asked && made < 9 / 8 * asked, "\(asked)")
         }
@@ -44,7 +44,7 @@ import Testing
             let made = try #require(DiscreteGaussian(deviationAtLeast: asked)).deviation
             #expect(made >= asked && made < 2.3 * asked)
         }
-        for outside in [0, 7.9, 0x1p97, .infinity, .nan, -8] as [Double] {
+        for outside in [0, 7.9, 0x1p105, .infinity, .nan, -8] as [Double] {
             #expect(DiscreteGaussian(deviationAtLeast: outside) == nil)
         }
     }
@@ -161,7 +161,7 @@ import Testing
         #expect(try samples(gaussian, key: 11, count: 4096) == samples(gaussian, key: 11).prefix(4096).map { $0 })
     }
 
-    @Test("modulo primes the samples are what they are as integers", arguments: [8, 0x1p40, 0x1p58, 0x1p75, 0x1p95])
+    @Test("modulo primes the samples are what they are as integers", arguments: [8, 0x1p40, 0x1p58, 0x1p75, 0x1p104])
     func residues(asked: Double) throws {
         let gaussian = try #require(DiscreteGaussian(deviationAtLeast: asked))
         let degree = 2048
@@ -177,20 +177,5 @@ import Testing
             let q = Int128(modulus.value)
             #expect(row.indices.allSatisfy { Int128(row[$0]) == ((integers[$0] + Int128($0)) % q + q) % q })
         }
-    }
-
-    @Test("the portable and the vector kernel give the same sums")
-    func twins() {
-        var random = SeededGenerator(2)
-        let words = (0..<8192).map { _ in UInt64.random(in: .min ... .max, using: &random) }
-        func sums() -> [Int64] {
-            var sums = (0..<4096).map { Int64($0) }
-            hkms_gaussian_add(&sums, words, 4096, 12_345)
-            return sums
-        }
-        let best = sums()
-        hkms_kernels_select(1)
-        defer { hkms_kernels_select(0) }
-        #expect(sums() == best)
     }
 }

@@ -1,4 +1,5 @@
 import ComplexModule
+import Foundation
 import HomomorphicEncryption
 import RLWE
 import SecretKeys
@@ -212,6 +213,24 @@ import Testing
                     errorBound: bound, statisticalBits: bits, budget: budget, precision: precision, level: 1,
                     scaleBits: scaleBits)
             }
+        }
+    }
+
+    @Test("policies travel as JSON, and are checked when they arrive")
+    func coding() throws {
+        let policy = try FloodingPolicy(
+            errorBound: 1234.5, statisticalBits: 64, budget: 1 << 20, precision: 1e-3, level: 2, scaleBits: 71,
+            audience: .shared)
+        let bytes = try JSONEncoder().encode(policy)
+        #expect(try JSONDecoder().decode(FloodingPolicy.self, from: bytes) == policy)
+        let text = String(decoding: bytes, as: UTF8.self)
+        for (old, new) in [
+            ("1234.5", "0"), ("1234.5", "-1"), ("1048576", "0"), ("64", "0"), ("71", "0"), ("0.00048828125", "0.0005"),
+            ("shared", "all"),
+        ] {
+            #expect(text.contains(old))
+            let other = Data(text.replacingOccurrences(of: old, with: new).utf8)
+            #expect(throws: (any Error).self) { try JSONDecoder().decode(FloodingPolicy.self, from: other) }
         }
     }
 }
