@@ -2,7 +2,7 @@ import HomomorphicEncryption
 import RealModule
 
 /// What honest results of a plan's circuit stay within, from the model's description, its weights and its parameters
-/// alone: for inputs in the ranges that records are checked for, and but with a chance of 2^-128 over keys and
+/// alone: for inputs in the ranges that records are checked for, and but with a chance of 2^-168 over keys and
 /// encryptions.
 public struct CircuitBound: Sendable, Hashable {
     /// The error of the decrypted polynomial, against the circuit computed exactly on the encoded inputs and weights.

@@ -250,7 +250,7 @@ extension InferencePlan {
             scale: 2^\(scale), \(plan.primesPerLevel == 1 ? "one prime" : "two primes") a layer; \
             \(parameters.q.count) primes q, \(parameters.p.count) special, \(parameters.alpha) a digit
             error of the circuit: at most \(bits(policy.errorBound)), Euclidean norm of the coefficients, but with a \
-            chance of 2^-128
+            chance of 2^-168
             noise: deviation \(bits(policy.noise.deviation)) a coefficient, at least sqrt(12 tau) 2^(s/2) times that
             results: the error moves them by \(bits(bound.accuracy(logN: logN))) at most, the noise by \
             \(bits(policy.disturbance(logN: logN) - policy.step / 2)), rounding to multiples of \(policy.step) by \

@@ -1,7 +1,7 @@
 import RealModule
 
 /// What the error of honest ciphertexts stays below, in two norms. Unlike the heuristic bounds of docs/noise.md these
-/// hold for all messages and all rounding errors, and over keys and encryptions but with a chance of 2^-128.
+/// hold for all messages and all rounding errors, and over keys and encryptions but with a chance of 2^-168: of 2^-128 for 2^40 results.
 public struct ErrorBound: Sendable, Hashable {
     /// Of the Euclidean norm of the N coefficients: what flooding needs. Each coefficient is below it too.
     public var euclidean: Double
@@ -48,9 +48,9 @@ public struct ErrorBound: Sendable, Hashable {
 ///
 /// A polynomial of N independent subgaussian coefficients of variance v (the error: 21 differences of bits, v = 10.5;
 /// the ternary secret and mask: v = 2/3; both are subgaussian with their own variance) has, each with a chance of at
-/// most 2^-150:
+/// most 2^-190:
 ///
-/// - |a|^2 > v (N + 2 sqrt(N x) + 2 x), x = 150 ln 2 (Laurent and Massart, "Adaptive estimation of a quadratic
+/// - |a|^2 > v (N + 2 sqrt(N x) + 2 x), x = 190 ln 2 (Laurent and Massart, "Adaptive estimation of a quadratic
 ///   functional by model selection", 2000, lemma 1, whose moment generating function bounds this one's);
 /// - ||a||^2 > v N (x + ln(32 N)) / cos(pi / 64)^2: the part of a slot in each of 64 directions is subgaussian of
 ///   variance v N / 2, one of them is within pi / 64 of the slot's, and there are N / 2 slots.
@@ -60,7 +60,7 @@ public struct ErrorBound: Sendable, Hashable {
 public struct StaticNoise: Sendable {
     public let parameters: EncryptionParameters
 
-    private static let tail = 150 * Double.log(2)
+    private static let tail = 190 * Double.log(2)
     private static let errorVariance = 10.5
     private static let ternaryVariance = 2.0 / 3
 
