@@ -31,6 +31,9 @@ import Testing
             let release = try #require(plan.release)
             #expect(release.accuracy <= precision && release.accuracy > precision / 4)
             #expect(plan.profile.scaleBits == release.policy.scaleBits)
+            for text in ["N = 2^\(logN)", "2^\(scaleBits)", "\(precision)", "\(budget) decryptions"] {
+                #expect(release.report.contains(text), "\(text)")
+            }
             #expect(plan.profile.outputLevel == release.policy.level)
             #expect((parameters.q + parameters.p).allSatisfy { $0 < 1 << 50 })
             #expect(parameters.security == .classical128)
