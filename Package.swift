@@ -72,7 +72,10 @@ let package = Package(
 
         // Floor 3
         .target(
-            name: "SecretKeys", dependencies: ["HomomorphicEncryption", "RLWE", "SecretMemory", .crypto],
+            name: "SecretKeys",
+            dependencies: [
+                "HomomorphicEncryption", "RLWE", "SecretMemory", .complexModule, .crypto, .realModule,
+            ],
             swiftSettings: swiftSettings),
         .target(
             name: "Attestation", dependencies: [.crypto, "HomomorphicEncryption", "SecretMemory"],
@@ -195,8 +198,8 @@ let package = Package(
         .testTarget(
             name: "EncryptedInferenceTests",
             dependencies: [
-                "Attestation", "EncryptedInference", "HomomorphicEncryption", "SecretKeys", "SecretMemory",
-                "TestSupport",
+                "Attestation", "EncryptedInference", "HomomorphicEncryption", "RLWE", "SecretKeys", "SecretMemory",
+                "TestSupport", .complexModule,
             ],
             swiftSettings: swiftSettings),
         .testTarget(

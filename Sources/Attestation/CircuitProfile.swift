@@ -56,7 +56,7 @@ public struct CircuitProfile: Sendable, Hashable, Codable {
     public func validate() throws(AttestationError) {
         let levels = 1...parameters.q.count
         guard levels.contains(inputLevel), levels.contains(outputLevel), outputLevel <= inputLevel,
-            (1...60).contains(scaleBits), (1...parameters.slotCount).contains(batch), evaluationKeys.count <= 4096,
+            (1...120).contains(scaleBits), (1...parameters.slotCount).contains(batch), evaluationKeys.count <= 4096,
             Set(evaluationKeys).count == evaluationKeys.count, model.utf8.count <= 128
         else { throw .malformed(reason: "the circuit profile's numbers do not go together") }
     }

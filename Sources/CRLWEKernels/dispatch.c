@@ -187,6 +187,13 @@ void hkms_ternary_expand(uint64_t *out, const uint8_t *packed, size_t n, uint64_
 
 int hkms_ternary_is_valid(const uint8_t *packed, size_t n) { return hkms_ternary_is_valid_portable(packed, n); }
 
+void hkms_gaussian_add(int64_t *sum, const uint64_t *words, size_t n, int64_t factor) {
+    if (in_vectors())
+        IN_VECTORS(hkms_gaussian_add_avx2(sum, words, n, factor));
+    else
+        hkms_gaussian_add_portable(sum, words, n, factor);
+}
+
 void hkms_cbd21_from_words(int8_t *out, const uint64_t *words, size_t n) {
     if (in_vectors() && n >= 32)
         IN_VECTORS(hkms_cbd21_from_words_avx2(out, words, n));

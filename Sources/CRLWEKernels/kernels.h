@@ -89,6 +89,7 @@ void hkms_ternary_from_words_portable(uint8_t *packed, const uint64_t *words, si
 void hkms_ternary_expand_portable(uint64_t *out, const uint8_t *packed, size_t n, uint64_t q);
 int hkms_ternary_is_valid_portable(const uint8_t *packed, size_t n);
 void hkms_cbd21_from_words_portable(int8_t *out, const uint64_t *words, size_t n);
+void hkms_gaussian_add_portable(int64_t *sum, const uint64_t *words, size_t n, int64_t factor);
 void hkms_small_expand_portable(uint64_t *out, const int8_t *in, size_t n, uint64_t q);
 void hkms_pack_bits_portable(uint8_t *out, const uint64_t *in, size_t n, uint32_t bits);
 int hkms_unpack_bits_portable(uint64_t *out, const uint8_t *in, size_t n, uint32_t bits, uint64_t q);
@@ -123,6 +124,7 @@ size_t hkms_mask_and_find_rejected_variable_time_avx2(uint64_t *out, const uint6
 void hkms_ternary_from_words_avx2(uint8_t *packed, const uint64_t *words, size_t n);
 void hkms_ternary_expand_avx2(uint64_t *out, const uint8_t *packed, size_t n, uint64_t q);
 void hkms_cbd21_from_words_avx2(int8_t *out, const uint64_t *words, size_t n);
+void hkms_gaussian_add_avx2(int64_t *sum, const uint64_t *words, size_t n, int64_t factor);
 void hkms_small_expand_avx2(uint64_t *out, const int8_t *in, size_t n, uint64_t q);
 void hkms_pack_bits_avx2(uint8_t *out, const uint64_t *in, size_t n, uint32_t bits);
 int hkms_unpack_bits_avx2(uint64_t *out, const uint8_t *in, size_t n, uint32_t bits, uint64_t q);

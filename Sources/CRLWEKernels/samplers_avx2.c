@@ -3,6 +3,7 @@
 #if defined(__x86_64__)
 
 #include "doubles.h"
+#include "gaussian.h"
 
 // Integers alone: MXCSR does not matter here. No tables but of registers.
 
@@ -83,6 +84,10 @@ HKMS_AVX2 void hkms_cbd21_from_words_avx2(int8_t *out, const uint64_t *words, si
         _mm_storeu_si128((__m128i *)(out + i), _mm_unpacklo_epi16(low, high));
         _mm_storeu_si128((__m128i *)(out + i + 16), _mm_unpackhi_epi16(low, high));
     }
+}
+
+HKMS_AVX2 void hkms_gaussian_add_avx2(int64_t *sum, const uint64_t *words, size_t n, int64_t factor) {
+    hkms_gaussian_add_body(sum, words, n, factor);
 }
 
 #endif

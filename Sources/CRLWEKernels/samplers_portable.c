@@ -1,3 +1,4 @@
+#include "gaussian.h"
 #include "kernels.h"
 #include "modular.h"
 
@@ -65,4 +66,8 @@ void hkms_small_expand_portable(uint64_t *out, const int8_t *in, size_t n, uint6
         uint64_t value = (uint64_t)(int64_t)in[i];
         out[i] = value + (q & (0 - (value >> 63)));
     }
+}
+
+void hkms_gaussian_add_portable(int64_t *sum, const uint64_t *words, size_t n, int64_t factor) {
+    hkms_gaussian_add_body(sum, words, n, factor);
 }

@@ -16,9 +16,16 @@ public final class CompiledModel: Sendable {
     }
 
     /// - Throws: ``InferenceError``, or ``HEError`` where a weight does not fit the scale.
-    public init(_ model: InferenceModel) throws {
+    public convenience init(_ model: InferenceModel) throws { try self.init(model, plan: InferencePlan(model)) }
+
+    /// Compiles by a plan of the same model, such as one for flooded results.
+    /// - Throws: ``InferenceError``, or ``HEError`` where a weight does not fit the scale.
+    public init(_ model: InferenceModel, plan: InferencePlan) throws {
+        guard plan.profile.modelDigest == model.digest else {
+            throw InferenceError.malformedModel(reason: "the plan is another model's")
+        }
         self.model = model
-        plan = try InferencePlan(model)
+        self.plan = plan
         context = try EncryptionContext.shared(plan.profile.parameters)
         let encoder = try CKKSEncoder(context)
         let packing = plan.packing
@@ -26,6 +33,9 @@ public final class CompiledModel: Sendable {
         var scale = target
         var stages: [Stage] = []
 
+        let (q, perLevel) = (context.parameters.q, plan.primesPerLevel)
+        /// What a product at a level is divided by.
+        func divisor(_ level: Int) -> Double { q[level - perLevel..<level].reduce(1) { $0 * Double($1) } }
         /// One value a feature, the same for every record of the batch.
         func slots(_ value: (Int) -> Double) -> [Double] {
             (0..<packing.width * packing.batch).map { value($0 / packing.batch) }
@@ -33,7 +43,7 @@ public final class CompiledModel: Sendable {
         for step in plan.steps {
             switch step {
             case .diagonals(let weights, let bias, let period, let babySteps, let level):
-                let last = Double(context.parameters.q[level - 1])
+                let last = divisor(level)
                 // Chosen so that the rescaled result has the target scale exactly.
                 let weightScale = last * target / scale
                 var giants: [[CKKSPlaintext?]] = []
@@ -58,17 +68,17 @@ public final class CompiledModel: Sendable {
                 scale = scale * weightScale / last
             case .square(let level):
                 stages.append(.square)
-                scale = scale * scale / Double(context.parameters.q[level - 1])
+                scale = scale * scale / divisor(level)
             case .dotProduct(let weights, let bias, let level):
-                let last = Double(context.parameters.q[level - 1])
+                let last = divisor(level)
                 let weightScale = last * target / scale
                 let encoded = try encoder.encode(
                     slots { $0 < weights.count ? weights[$0] : 0 }, scale: weightScale, level: level)
                 scale = scale * weightScale / last
                 stages.append(
                     .dotProduct(
-                        weights: encoded, bias: try encoder.encode(slots { _ in bias }, scale: scale, level: level - 1))
-                )
+                        weights: encoded,
+                        bias: try encoder.encode(slots { _ in bias }, scale: scale, level: level - perLevel)))
             }
         }
         self.stages = stages
@@ -116,11 +126,11 @@ public final class CompiledModel: Sendable {
                     sum = try sum.map { try evaluator.add($0, turned) } ?? turned
                 }
                 guard let sum else { throw InferenceError.malformedModel(reason: "a dense layer is all zero") }
-                value = try evaluator.rescale(evaluator.add(sum, bias))
+                value = try rescale(evaluator.add(sum, bias), evaluator)
             case .square:
-                value = try evaluator.rescale(evaluator.square(value, keys: keys))
+                value = try rescale(evaluator.square(value, keys: keys), evaluator)
             case .dotProduct(let weights, let bias):
-                value = try evaluator.rescale(evaluator.multiply(value, weights))
+                value = try rescale(evaluator.multiply(value, weights), evaluator)
                 var rotation = plan.packing.width / 2
                 while rotation >= 1 {
                     value = try evaluator.add(value, evaluator.rotate(value, by: rotation * batch, keys: keys))
@@ -129,6 +139,12 @@ public final class CompiledModel: Sendable {
                 value = try evaluator.add(value, bias)
             }
         }
+        return value
+    }
+
+    private func rescale(_ product: Ciphertext, _ evaluator: CKKSEvaluator) throws(HEError) -> Ciphertext {
+        var value = product
+        for _ in 0..<plan.primesPerLevel { value = try evaluator.rescale(value) }
         return value
     }
 }

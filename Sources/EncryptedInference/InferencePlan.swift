@@ -16,9 +16,13 @@ public struct InferencePlan: Sendable {
 
     public let profile: CircuitProfile
     public let packing: Packing
+    /// How results are flooded; nil for a plan whose results are released raw.
+    public let release: ReleasePlan?
     let steps: [Step]
+    /// Primes that one multiplication is rescaled by.
+    let primesPerLevel: Int
 
-    /// Plans a model on the smallest preset that is deep and wide enough.
+    /// Plans a model on the smallest preset that is deep and wide enough, for results that are released raw.
     /// - Throws: ``InferenceError/doesNotFit(reason:)``.
     public init(_ model: InferenceModel) throws(InferenceError) {
         let depth = model.layers.count
@@ -26,7 +30,20 @@ public struct InferencePlan: Sendable {
         guard
             let preset = ParameterPreset.all.first(where: { $0.depth >= depth && $0.scaleBits >= 36 })
         else { throw .doesNotFit(reason: "its \(depth) layers are more than any preset's levels") }
-        let parameters = preset.parameters
+        self = try InferencePlan(
+            model, Chain(parameters: preset.parameters, scaleBits: preset.scaleBits, base: 1, perLevel: 1))
+    }
+
+    /// The primes q of a plan: `base` that are left at the end, and `perLevel` for each layer.
+    struct Chain {
+        let parameters: EncryptionParameters
+        let scaleBits: Int
+        let base: Int
+        let perLevel: Int
+    }
+
+    init(_ model: InferenceModel, _ chain: Chain, release: ReleasePlan? = nil) throws(InferenceError) {
+        let parameters = chain.parameters
         let inputWidth = model.inputs.reduce(0) { $0 + $1.width }
         var widest = inputWidth
         for case .dense(let weights, _) in model.layers { widest = max(widest, weights.count) }
@@ -36,7 +53,7 @@ public struct InferencePlan: Sendable {
             width: width, batch: parameters.slotCount / width, period: Self.powerOfTwo(atLeast: inputWidth))
 
         var steps: [Step] = []
-        var level = depth + 1
+        var level = chain.base + model.layers.count * chain.perLevel
         let inputLevel = level
         var keyLevels: [Int: Int] = [:]  // rotation in features -> highest level
         var relinearizationLevel = 0
@@ -52,7 +69,7 @@ public struct InferencePlan: Sendable {
                 // input's other copies have weight zero.
                 var rotation = width / 2
                 while rotation >= 1 {
-                    need(rotation, level - 1)
+                    need(rotation, level - chain.perLevel)
                     rotation /= 2
                 }
             case .dense(let weights, let bias):
@@ -66,7 +83,7 @@ public struct InferencePlan: Sendable {
                 steps.append(.square(level: level))
                 relinearizationLevel = max(relinearizationLevel, level)
             }
-            level -= 1
+            level -= chain.perLevel
         }
         var keys: [EvaluationKeyID] = []
         if relinearizationLevel > 0 {
@@ -79,8 +96,10 @@ public struct InferencePlan: Sendable {
         }
         self.packing = packing
         self.steps = steps
+        self.release = release
+        primesPerLevel = chain.perLevel
         profile = CircuitProfile(
-            model: model.name, modelDigest: model.digest, parameters: parameters, scaleBits: preset.scaleBits,
+            model: model.name, modelDigest: model.digest, parameters: parameters, scaleBits: chain.scaleBits,
             inputLevel: inputLevel, outputLevel: level, batch: packing.batch, evaluationKeys: keys)
     }
 

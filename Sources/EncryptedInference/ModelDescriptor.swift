@@ -50,6 +50,17 @@ public struct ModelDescriptor: Statement, Hashable {
         }
     }
 
+    /// Whether slots are within the ranges that records are checked for. The bounds behind a ``ReleasePlan`` are for
+    /// such inputs alone: what is encrypted for flooded results by another way than ``slots(of:)`` must pass this.
+    public func holds(_ slots: [Double]) -> Bool {
+        let ranges = inputs.flatMap(\.range)
+        guard slots.count <= packing.width * packing.batch else { return false }
+        return slots.enumerated().allSatisfy { index, value in
+            let input = index / packing.batch % packing.period
+            return (input < ranges.count ? ranges[input] : 0...0).contains(value)
+        }
+    }
+
     /// The network inputs of each record.
     public func inputVectors(of records: [Record]) throws(InferenceError) -> [[Double]] {
         var encoded: [[Double]] = []

@@ -129,14 +129,39 @@ public struct CKKSEncoder: Sendable {
     private func decode(
         _ plaintext: CKKSPlaintext, count: Int?
     ) throws(HEError) -> (real: [Double], imaginary: [Double]) {
-        let count = count ?? slotCount
-        guard (0...slotCount).contains(count) else { throw .tooManyValues(count: count, slots: slotCount) }
+        let count = try requireCount(count)
         try context.require(plaintext)
         var polynomial = plaintext.polynomial
         polynomial.inverseTransform()
-        return RowPool.withScratch(doubles: context.degree) { coefficients in
-            context.reconstruction(level: plaintext.level).center(polynomial, into: coefficients)
-            return embedding.slots(coefficients, count: count, factor: 1 / plaintext.scale)
+        return slots(polynomial, scale: plaintext.scale, count: count)
+    }
+
+    /// The first `count` slots (all by default) of a message in coefficient form, as it is while noise is added.
+    package func decodeComplex(
+        coefficients polynomial: RNSPolynomial, scale: Double, count: Int? = nil
+    ) throws(HEError) -> [Complex<Double>] {
+        let count = try requireCount(count)
+        try context.requireLevel(polynomial.rowCount)
+        guard polynomial.form == .coefficient,
+            polynomial.basis.isCompatible(with: context.ciphertextBasis(level: polynomial.rowCount))
+        else { throw .parameterMismatch }
+        guard scale.isFinite, scale >= 1 else { throw .invalidScale(scale) }
+        let (real, imaginary) = slots(polynomial, scale: scale, count: count)
+        return zip(real, imaginary).map { Complex($0, $1) }
+    }
+
+    private func requireCount(_ count: Int?) throws(HEError) -> Int {
+        let count = count ?? slotCount
+        guard (0...slotCount).contains(count) else { throw .tooManyValues(count: count, slots: slotCount) }
+        return count
+    }
+
+    private func slots(
+        _ polynomial: RNSPolynomial, scale: Double, count: Int
+    ) -> (real: [Double], imaginary: [Double]) {
+        RowPool.withScratch(doubles: context.degree) { coefficients in
+            context.reconstruction(level: polynomial.rowCount).center(polynomial, into: coefficients)
+            return embedding.slots(coefficients, count: count, factor: 1 / scale)
         }
     }
 }

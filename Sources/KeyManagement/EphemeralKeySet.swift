@@ -85,7 +85,7 @@ public final class EphemeralKeySet: Sendable {
             return try await manager.timed("decryption", &timings) {
                 try await manager.compute.run {
                     let encoder = try CKKSEncoder(material.context)
-                    return try parsed.map { try encoder.decodeReal(material.decrypt($0)) }
+                    return try parsed.map { try encoder.decodeReal(material.decryptRaw($0)) }
                 }
             }
         } catch {

@@ -79,7 +79,7 @@ extension KeyManager {
             let vectors = try await timed("decryption", &timings) {
                 try await compute.run {
                     let encoder = try CKKSEncoder(context)
-                    return try parsed.map { try encoder.decodeComplex(material.decrypt($0), count: count) }
+                    return try parsed.map { try encoder.decodeComplex(material.decryptRaw($0), count: count) }
                 }
             }
             return DecryptionResult(vectors: vectors, release: manifest.policy.release, timings: timings)

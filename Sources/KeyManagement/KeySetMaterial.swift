@@ -39,7 +39,7 @@ final class KeySetMaterial: Sendable {
 
     func evaluationKey(_ id: EvaluationKeyID) throws -> EvaluationKey { try holder.seed.evaluationKey(id, secret.key) }
 
-    func decrypt(_ ciphertext: Ciphertext) throws -> CKKSPlaintext { try secret.key.decrypt(ciphertext) }
+    func decryptRaw(_ ciphertext: Ciphertext) throws -> CKKSPlaintext { try secret.key.decryptRaw(ciphertext) }
 
     /// A manifest with the seed's proof.
     func manifest(_ body: (borrowing SecretBytes, Digest) -> KeySetManifest) throws -> KeySetManifest {

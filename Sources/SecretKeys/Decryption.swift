@@ -3,15 +3,19 @@ import RLWE
 import SecretMemory
 
 extension SecretKey {
-    /// c_0 + c_1 s (+ c_2 s^2): the message with the ciphertext's noise.
+    /// The raw decryption, c_0 + c_1 s (+ c_2 s^2): the message with the ciphertext's noise.
     ///
-    /// The result together with the ciphertext gives away s (Li and Micciancio, 2021), so it goes no
-    /// further than to decoding under the key set's release policy. Whether this ciphertext may be
-    /// decrypted at all is for the caller to have settled.
-    public borrowing func decrypt(_ ciphertext: Ciphertext) throws -> CKKSPlaintext {
+    /// The result together with the ciphertext gives away s (Li and Micciancio, 2021), so it goes to nobody from whom
+    /// the key is to be kept, decoded and rounded neither. What leaves goes by ``release(_:count:policy:)``, unless
+    /// the key set's policy is raw and marks it so. Whether this ciphertext may be decrypted at all is for the caller
+    /// to have settled.
+    public borrowing func decryptRaw(_ ciphertext: Ciphertext) throws -> CKKSPlaintext {
         try context.require(.ckks)
         return try CKKSPlaintext(polynomial: phase(ciphertext), scale: ciphertext.scale)
     }
+
+    /// The same, for tests.
+    package borrowing func decrypt(_ ciphertext: Ciphertext) throws -> CKKSPlaintext { try decryptRaw(ciphertext) }
 
     /// round(t/Q (c_0 + c_1 s (+ c_2 s^2))) modulo t: the message of a ``Scheme/bfv`` ciphertext, exactly, as long as
     /// its noise is within what ``BFVNoiseBound`` allows; else any other message, without notice.

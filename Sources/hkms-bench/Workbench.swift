@@ -84,8 +84,8 @@ final class Workbench {
         case .rotationKey: _ = try seed.evaluationKey(rotationID, secret)
         case .encode: _ = try encoder.encode(values, scale: scale)
         case .encrypt: _ = try made(publicKey).encrypt(made(plaintext))
-        case .decrypt: _ = try secret.decrypt(made(left))
-        case .decryptDecode: _ = try encoder.decodeReal(secret.decrypt(made(left)))
+        case .decrypt: _ = try secret.decryptRaw(made(left))
+        case .decryptDecode: _ = try encoder.decodeReal(secret.decryptRaw(made(left)))
         case .add: _ = try evaluator.add(made(left), made(right))
         case .plainMultiply: _ = try evaluator.rescale(evaluator.multiply(made(left), made(plaintext)))
         case .multiply: _ = try evaluator.rescale(evaluator.multiply(made(left), made(right), keys: keys))
@@ -122,7 +122,7 @@ final class Workbench {
         for operation in Operation.allCases { try prepare(operation) }
         let (left, right) = try madeCiphertexts()
         func error(_ ciphertext: Ciphertext, _ expected: (Int) -> Double) throws -> Double {
-            let found = try encoder.decodeReal(secret.decrypt(ciphertext))
+            let found = try encoder.decodeReal(secret.decryptRaw(ciphertext))
             return found.indices.reduce(0) { max($0, (found[$1] - expected($1)).magnitude) }
         }
         let slots = encoder.slotCount

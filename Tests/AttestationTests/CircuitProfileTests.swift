@@ -62,7 +62,7 @@ import Testing
             { $0.outputLevel = 4 },
             { $0.inputLevel = 1 },
             { $0.scaleBits = 1 },
-            { $0.scaleBits = 60 },
+            { $0.scaleBits = 120 },
             { $0.batch = 1 },
             { $0.batch = 4096 },
             { $0.evaluationKeys = [] },
@@ -85,7 +85,7 @@ import Testing
                 $0.outputLevel = 2
             },
             { $0.scaleBits = 0 },
-            { $0.scaleBits = 61 },
+            { $0.scaleBits = 121 },
             { $0.scaleBits = .min },
             { $0.batch = 0 },
             { $0.batch = 4097 },

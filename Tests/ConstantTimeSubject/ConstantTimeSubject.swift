@@ -17,6 +17,7 @@ import SecretMemory
         switch CommandLine.arguments.dropFirst().first ?? "" {
         case "branch": try branchOnSeed()
         case "index": try indexBySeed()
+        case "flood": try flood()
         case let work: try flows(work)
         }
     }
@@ -124,6 +125,23 @@ import SecretMemory
             }
             let values = try encoder.decodeReal(message)
             guard abs(values[0] - 1) < 0.1, abs(values[1] + 2.5) < 0.1 else { exit(6) }
+        }
+    }
+
+    /// Noise of one word a sample and of two, added to residues.
+    private static func flood() throws {
+        let degree = 2048
+        for deviation in [0x1p40, 0x1p70] {
+            var key = try SecretBytes(randomCount: 32)
+            key.withUnsafeMutableBytes { hkms_mark_secret($0.baseAddress, $0.count) }
+            let samples = try DiscreteGaussian(deviationAtLeast: deviation)!.samples(degree, key: key)
+            for prime in primes {
+                let modulus = try NTTModulus(value: prime, degree: degree)
+                var (row, scratch) = ([UInt64](repeating: 1, count: degree), [UInt64](repeating: 0, count: degree))
+                samples.add(to: &row, modulus: modulus, scratch: &scratch)
+                row.withUnsafeBytes { hkms_mark_public($0.baseAddress, $0.count) }
+                guard row.contains(where: { $0 != 1 }) else { exit(7) }
+            }
         }
     }
 

@@ -2,6 +2,7 @@ import Attestation
 import EncryptedInference
 import Foundation
 import HomomorphicEncryption
+import RLWE
 import SecretKeys
 import SecretMemory
 import TestSupport
@@ -148,5 +149,14 @@ struct TestKeys {
     func decrypt(_ ciphertext: Ciphertext) throws -> [Double] {
         let secret = try Self.seed(seedByte).secretKey(context)
         return try CKKSEncoder(context).decodeReal(secret.decrypt(ciphertext))
+    }
+
+    /// What a ciphertext decrypts to, as a polynomial.
+    func phase(_ ciphertext: Ciphertext) throws -> RNSPolynomial {
+        try Self.seed(seedByte).secretKey(context).decryptRaw(ciphertext).polynomial
+    }
+
+    func release(_ ciphertext: Ciphertext, count: Int, policy: FloodingPolicy) throws -> ReleasedValues {
+        try Self.seed(seedByte).secretKey(context).release(ciphertext, count: count, policy: policy)
     }
 }

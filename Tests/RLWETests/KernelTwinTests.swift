@@ -149,6 +149,9 @@ import Testing
         var noise = [Int8](repeating: 0, count: n)
         hkms_cbd21_from_words(&noise, words, n)
         results.append(noise.map { UInt64(bitPattern: Int64($0)) })
+        var sums = (0..<n).map { Int64($0) }
+        for factor in [1, 12_345, 1 << 52] as [Int64] { hkms_gaussian_add(&sums, words, n / 2, factor) }
+        results.append(sums.map { UInt64(bitPattern: $0) })
         keep { modulus.expandSmall($0, noise) }
         keep { modulus.transformSmall($0, noise) }
         for noise in [noise, [Int8](repeating: -128, count: n), [Int8](repeating: 127, count: n)] {

@@ -119,6 +119,13 @@ import Testing
         #expect(output.out.contains("0 of 3 files differ"), "\(output.out)")
     }
 
+    @Test("the table of the Gaussian sampler is what its definition gives, computed in Python")
+    func gaussianTable() throws {
+        let script = Programs.repository.appendingPathComponent("Tests/Reference/gaussian_table.py").path
+        let output = try Programs.run("/usr/bin/env", ["python3", script, "--check"])
+        #expect(output.status == 0 && output.out.contains("as made"), "\(output.out)")
+    }
+
     @Test("the command line does the whole job")
     func commandLine() async throws {
         try await Installation.use { installation in

@@ -120,6 +120,9 @@ void hkms_ternary_expand(uint64_t *out, const uint8_t *packed, size_t n, uint64_
 int hkms_ternary_is_valid(const uint8_t *packed, size_t n);
 // Centered binomial noise, 21 + 21 bits of each word, variance 10.5.
 void hkms_cbd21_from_words(int8_t *out, const uint64_t *words, size_t n);
+// sum += factor times samples of the discrete Gaussian over the integers of deviation 8, but for a statistical distance
+// of 2^-120 a sample: n of them from 2n words. Samples are at most 104 in magnitude; sums wrap. n is a multiple of 4.
+void hkms_gaussian_add(int64_t *sum, const uint64_t *words, size_t n, int64_t factor);
 // Residues of small signed coefficients.
 void hkms_small_expand(uint64_t *out, const int8_t *in, size_t n, uint64_t q);
 
