@@ -160,7 +160,7 @@ def machine(core):
         "cpu": model or platform.processor(),
         "cores": os.cpu_count(),
         "core": core,
-        "system": platform.system() + " " + platform.release(),
+        "system": platform.system() + " " + ".".join(platform.release().split(".")[:2]),
         "loadAtStart": os.getloadavg()[0],
     }
 
