@@ -46,9 +46,15 @@ struct DataText {
     }
 
     private static func place(_ path: [any CodingKey], element: String) -> String {
-        guard let index = path.first?.intValue else { return "" }
-        let column = path.dropFirst().map { key in key.intValue.map { String($0 + 1) } ?? shown(key.stringValue) }
-        return "\(element) \(index + 1)" + (column.isEmpty ? "" : ", column " + column.joined(separator: "."))
+        guard let index = path.first.flatMap(number) else { return "" }
+        let column = path.dropFirst().map { key in number(key).map { String($0) } ?? shown(key.stringValue) }
+        return "\(element) \(index)" + (column.isEmpty ? "" : ", column " + column.joined(separator: "."))
+    }
+
+    /// An array's index, counted from 1. A member whose name is a number has an `intValue` too, any at all.
+    private static func number(_ key: any CodingKey) -> Int? {
+        guard let index = key.intValue, key.stringValue != String(index) else { return nil }
+        return index + 1
     }
 
     /// A text of the file as it stands in an error: short, on one line.
