@@ -1,3 +1,4 @@
+// libyaml as Yams brings it: a target of that package, without a product of its own.
 internal import CYaml
 
 /// What a YAML text is built of, as libyaml reports it one event after the other: asked before Yams makes nodes.
