@@ -51,9 +51,10 @@ struct DataText {
         return "\(element) \(index)" + (column.isEmpty ? "" : ", column " + column.joined(separator: "."))
     }
 
-    /// An array's index, counted from 1. A member whose name is a number has an `intValue` too, any at all.
+    /// An array's index, counted from 1. A member whose name is a number has an `intValue` too, any at all, however that
+    /// number is written: "+7" and "007" as well.
     private static func number(_ key: any CodingKey) -> Int? {
-        guard let index = key.intValue, key.stringValue != String(index) else { return nil }
+        guard let index = key.intValue, Int(key.stringValue) == nil else { return nil }
         return index + 1
     }
 

@@ -92,6 +92,11 @@ private func bytes(_ text: String) -> [UInt8] { Array(text.utf8) }
             #"[{"9223372036854775807":true}]"#,
             .malformedJSON(place: "record 1, column 9223372036854775807", reason: "the value is no finite number")
         ),
+        (
+            #"[{"+9223372036854775807":true}]"#,
+            .malformedJSON(place: "record 1, column +9223372036854775807", reason: "the value is no finite number")
+        ),
+        (#"[{"007":true}]"#, .malformedJSON(place: "record 1, column 007", reason: "the value is no finite number")),
         (#"[{"7":true}]"#, .malformedJSON(place: "record 1, column 7", reason: "the value is no finite number")),
         (#"[{"age":1},7]"#, .malformedJSON(place: "record 2", reason: "the value has the wrong type")),
         (#"{"age":1}"#, .malformedJSON(place: "", reason: "the value has the wrong type")),
