@@ -47,7 +47,8 @@ extension Gateway {
     func requireRelease(_ asked: String?, _ manifest: KeySetManifest) throws {
         guard let asked else { return }
         guard let noise = ReleaseNoise(rawValue: asked) else {
-            throw Problem.badRequest("release is neither flooded nor raw", fix: "Leave it out, or set it to one of them.")
+            throw Problem.badRequest(
+                "release is neither flooded nor raw", fix: "Leave it out, or set it to one of them.")
         }
         guard noise == manifest.policy.release else {
             throw noise == .flooded

@@ -49,6 +49,8 @@ struct UnitClient: Sendable {
                     verifying: Array(text.utf8), pinned: [unit.publicKey])
                 guard signed.body.unit == unit.name else { throw AttestationError.mismatch(field: "evaluation unit") }
                 try signed.body.validate()
+                // The list is of plans for raw results.
+                guard signed.body.release == nil else { throw AttestationError.mismatch(field: "release") }
                 descriptors.append(signed.body)
             } catch {
                 logger.error(

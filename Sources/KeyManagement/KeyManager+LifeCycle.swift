@@ -93,7 +93,8 @@ extension KeyManager {
             counters: .init(
                 encryptions: row.encryptions, decryptions: row.decryptions, decryptionsLeft: row.budget,
                 failures: row.failures),
-            exposed: row.exposed, tainted: row.tainted, sealedSeedBytes: sealedBytes, destroyed: row.destroyed)
+            exposed: row.exposed, tainted: row.tainted || manifest.body.policy.release == .raw,
+            sealedSeedBytes: sealedBytes, destroyed: row.destroyed)
     }
 
     /// The public key as it is stored, checked.

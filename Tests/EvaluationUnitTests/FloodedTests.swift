@@ -164,15 +164,17 @@ import Testing
             #expect(try await refusal { $0.policy = try with(budget: 1 << 30) } == "malformed-manifest")
             #expect(try await refusal { $0.policy = try with(bits: 64) } == "malformed-manifest")
             #expect(try await refusal { $0.profile = nil } == "malformed-manifest")
-            #expect(try await refusal { $0.profile?.parameters = model.plan.profile.parameters } == "malformed-manifest")
+            #expect(
+                try await refusal { $0.profile?.parameters = model.plan.profile.parameters } == "malformed-manifest")
             #expect(try await refusal { $0.profile?.batch -= 1 } == "circuit-mismatch")
             #expect(try await refusal { $0.profile?.evaluationKeys.removeLast() } == "circuit-mismatch")
             // The model of another unit: nothing is computed with its keys here.
-            let elsewhere = try unit.bench.signed({
-                var manifest = keys.manifest
-                manifest.profile?.modelDigest = Digest(of: [1])
-                return manifest
-            }())
+            let elsewhere = try unit.bench.signed(
+                {
+                    var manifest = keys.manifest
+                    manifest.profile?.modelDigest = Digest(of: [1])
+                    return manifest
+                }())
             #expect(try await unit.announce(elsewhere).need.isEmpty)
         }
     }

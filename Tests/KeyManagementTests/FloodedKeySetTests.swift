@@ -321,24 +321,33 @@ import Testing
         var timings = StepTimings()
         let keySet = try await manager.makeEphemeralKeySet(
             for: unit.profile, policy: .flooded(Self.flooding(budget: 2)), as: alice, timings: &timings)
-        let job = try keySet.openJob(inputs: [], profile: unit.profile, unit: unit.registered).body
         let own = try await keySet.encrypt([[0.5]], profile: unit.profile, timings: &timings)
-        for (outputs, expected) in [([own[0]], KeyManagementError.self)] {
-            // An input is no result: it is of another level.
+        let job = try keySet.openJob(
+            inputs: own.map { Digest(of: $0) }, profile: unit.profile, unit: unit.registered
+        ).body
+        func decrypt(_ outputs: [[UInt8]]) async throws -> [[Double]] {
             let receipt = try unit.receipt(job, outputs)
-            await #expect(throws: expected) {
-                var timings = StepTimings()
-                return try await keySet.decrypt(
-                    outputs, receipt: receipt, job: job, profile: unit.profile, unit: unit.registered,
-                    timings: &timings)
-            }
-        }
-        let many = [[UInt8]](repeating: own[0], count: 3)
-        let receipt = try unit.receipt(job, many)
-        await #expect(throws: KeyManagementError.budgetExhausted) {
             var timings = StepTimings()
             return try await keySet.decrypt(
-                many, receipt: receipt, job: job, profile: unit.profile, unit: unit.registered, timings: &timings)
+                outputs, receipt: receipt, job: job, profile: unit.profile, unit: unit.registered, timings: &timings)
+        }
+        var lower = unit.profile
+        lower.inputLevel = lower.outputLevel
+        let result = try await keySet.encrypt([[7]], profile: lower, timings: &timings)
+        let released = try await decrypt(result)[0]
+        #expect(abs(released[0] - 7) <= 1e-3 && released.dropFirst().allSatisfy { abs($0) <= 1e-3 })
+        #expect(released.allSatisfy { ($0 / 0x1p-11).rounded() * 0x1p-11 == $0 })
+        // An input is no result, and one of another scale is another circuit's.
+        await #expect(throws: KeyManagementError.homomorphicEncryption(.invalidLevel(4, maximum: 3))) {
+            try await decrypt(own)
+        }
+        lower.scaleBits = 59
+        let odd = try await keySet.encrypt([[7]], profile: lower, timings: &timings)
+        await #expect(throws: KeyManagementError.homomorphicEncryption(.scaleMismatch(0x1p59, 0x1p60))) {
+            try await decrypt(odd)
+        }
+        await #expect(throws: KeyManagementError.budgetExhausted) {
+            try await decrypt([[UInt8]](repeating: result[0], count: 3))
         }
         await #expect(throws: KeyManagementError.self) {
             var timings = StepTimings()

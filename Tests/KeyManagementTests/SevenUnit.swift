@@ -12,10 +12,12 @@ struct SevenUnit: Sendable {
     private let key: SigningKey
 
     init(operator: KeySetOwner? = nil, profile other: CircuitProfile? = nil) throws {
-        profile = try other ?? CircuitProfile(
-            model: "seven", modelDigest: Digest(of: Array("seven".utf8)),
-            parameters: try #require(ParameterPreset.named("ckks-12")).parameters, scaleBits: 31, inputLevel: 2,
-            outputLevel: 1, batch: 1, evaluationKeys: [])
+        profile =
+            try other
+            ?? CircuitProfile(
+                model: "seven", modelDigest: Digest(of: Array("seven".utf8)),
+                parameters: try #require(ParameterPreset.named("ckks-12")).parameters, scaleBits: 31, inputLevel: 2,
+                outputLevel: 1, batch: 1, evaluationKeys: [])
         key = try SigningKey(seed: SecretBytes(randomCount: 32))
         registered = RegisteredUnit(name: "unit-1", verificationKey: key.verificationKey, operator: `operator`)
     }

@@ -39,8 +39,10 @@ import Testing
             await expectProblem("ciphertext-not-vouched", status: 403) {
                 _ = try await alice.decrypt([bytes], keySet: keySet)
             }
-            let other = try await alice.register(RegisterRequest(requestId: "b", mode: "direct", preset: "ckks-12", release: "raw"))
-                .body
+            let other = try await alice.register(
+                RegisterRequest(requestId: "b", mode: "direct", preset: "ckks-12", release: "raw")
+            )
+            .body
             await expectProblem("ciphertext-not-vouched", status: 403) {
                 _ = try await alice.decrypt(ciphertexts, keySet: other.id)
             }
@@ -105,13 +107,16 @@ import Testing
 
             // Requests.
             await expectProblem("unknown-preset") {
-                _ = try await alice.register(RegisterRequest(requestId: "c", mode: "direct", preset: "ckks-99", release: "raw"))
+                _ = try await alice.register(
+                    RegisterRequest(requestId: "c", mode: "direct", preset: "ckks-99", release: "raw"))
             }
             await expectProblem("invalid-request") {
-                _ = try await alice.register(RegisterRequest(requestId: "c", mode: "open", preset: "ckks-12", release: "raw"))
+                _ = try await alice.register(
+                    RegisterRequest(requestId: "c", mode: "open", preset: "ckks-12", release: "raw"))
             }
             await expectProblem("request-id-reused", status: 409) {
-                _ = try await alice.register(RegisterRequest(requestId: "a", mode: "envelope", model: "heart-disease", release: "raw"))
+                _ = try await alice.register(
+                    RegisterRequest(requestId: "a", mode: "envelope", model: "heart-disease", release: "raw"))
             }
             var weak = RegisterRequest(requestId: "weak", mode: "direct", release: "raw")
             weak.parameters = ParametersBody(
@@ -220,7 +225,8 @@ import Testing
                 _ = try await alice.decrypt(first, keySet: keySet)
             }
             await expectProblem("kms-unavailable", status: 503) {
-                _ = try await alice.register(RegisterRequest(requestId: "b", mode: "direct", preset: "ckks-12", release: "raw"))
+                _ = try await alice.register(
+                    RegisterRequest(requestId: "b", mode: "direct", preset: "ckks-12", release: "raw"))
             }
             let readiness = try installation.curl("\(installation.gatewayURL)/readyz")
             #expect(readiness.out.contains("\"ready\":false"))
@@ -245,7 +251,8 @@ import Testing
             // What failed cost nothing, and left nothing.
             #expect(try await alice.keySet(keySet).body.counters.decryptions == 2)
             #expect(try await alice.keySets().body.keySets.count == 1)
-            _ = try await alice.register(RegisterRequest(requestId: "b", mode: "direct", preset: "ckks-12", release: "raw"))
+            _ = try await alice.register(
+                RegisterRequest(requestId: "b", mode: "direct", preset: "ckks-12", release: "raw"))
         }
     }
 

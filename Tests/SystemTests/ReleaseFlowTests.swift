@@ -45,9 +45,19 @@ import Testing
             }
             let record = try records(1)
             for (name, change) in [
-                ("precision-out-of-reach", { $0.precision = 1e-11; $0.statisticalBits = 128 }),
+                (
+                    "precision-out-of-reach",
+                    {
+                        $0.precision = 1e-11; $0.statisticalBits = 128
+                    }
+                ),
                 ("invalid-release", { $0.statisticalBits = -1 }),
-                ("invalid-request", { $0.release = "raw"; $0.precision = 1 }),
+                (
+                    "invalid-request",
+                    {
+                        $0.release = "raw"; $0.precision = 1
+                    }
+                ),
             ] as [(String, (inout PredictRequest) -> Void)] {
                 var request = PredictRequest(keySet: nil, ephemeral: true, records: record)
                 change(&request)

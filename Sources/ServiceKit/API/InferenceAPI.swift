@@ -139,7 +139,8 @@ public struct PredictResponse: Codable, Sendable, Hashable {
 
     public init(
         model: String, keySet: String, unit: String, job: String, release: String,
-        flooding: FloodingBody? = nil, decryptionsLeft: Int? = nil, batches: Int, predictions: [Prediction], bytes: Sizes
+        flooding: FloodingBody? = nil, decryptionsLeft: Int? = nil, batches: Int, predictions: [Prediction],
+        bytes: Sizes
     ) {
         self.model = model
         self.keySet = keySet

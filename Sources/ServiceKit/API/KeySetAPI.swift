@@ -168,7 +168,8 @@ public struct KeySetInfo: Codable, Sendable, Hashable {
         id: String, state: String, mode: String, tenant: String, owner: Owner, created: Date, activated: Date?,
         destroyed: Date?, kms: KMS, suite: Int, generation: UInt32, parameters: ParametersBody,
         parameterDigest: String, manifestVersion: Int, manifestDigest: String, model: String?, release: String,
-        flooding: FloodingBody? = nil, decryptAny: Bool, exposed: Bool, tainted: Bool, counters: Counters, objects: [Object], bytes: Sizes
+        flooding: FloodingBody? = nil, decryptAny: Bool, exposed: Bool, tainted: Bool, counters: Counters,
+        objects: [Object], bytes: Sizes
     ) {
         self.id = id
         self.state = state
