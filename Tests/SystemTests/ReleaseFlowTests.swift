@@ -87,7 +87,7 @@ import Testing
                 _ = try await alice.register(registration("r") { $0.release = "raw" })
             }
 
-            let (records, id) = (try records(3), info.id)
+            let (records, id) = (try records(64), info.id)
             let answer = try await alice.predict(
                 model: "heart-disease", PredictRequest(keySet: id, release: "flooded", records: records)
             ).body
