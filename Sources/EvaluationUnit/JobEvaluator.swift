@@ -22,6 +22,7 @@ struct JobEvaluator: Sendable {
     let signingKey: SigningKey
     /// By name.
     let models: [String: CompiledModel]
+    let plans: ReleasePlans
     let cache: KeyCache
     let nonces: JobNonces
     let pool: ComputePool
@@ -55,12 +56,14 @@ struct JobEvaluator: Sendable {
         }
         let manifest = try cache.manifest(job.manifest)
         guard job.keySet == manifest.body.keySet else { throw UnitProblem.jobKeySetMismatch }
-        guard let model = models[job.model] else { throw UnitProblem.unknownModel(job.model) }
-        guard job.modelDigest == model.model.digest else { throw UnitProblem.modelDigestMismatch(job.model) }
-        guard model.context.parameterDigest == manifest.body.parameterDigest.bytes else {
-            throw UnitProblem.parametersMismatch
-        }
-        let objects = try manifest.keys(for: model.plan.profile)
+        guard let known = models[job.model] else { throw UnitProblem.unknownModel(job.model) }
+        guard job.modelDigest == known.model.digest else { throw UnitProblem.modelDigestMismatch(job.model) }
+        let isFlooded = manifest.body.policy.release == .flooded
+        guard let plan = isFlooded ? manifest.plan : known.plan, plan.profile.modelDigest == known.model.digest,
+            plan.profile.parameters.digest == manifest.body.parameterDigest.bytes
+        else { throw UnitProblem.parametersMismatch }
+        let objects = try manifest.keys(for: plan.profile)
+        let model = isFlooded ? try await plans.compiled(known.model, by: plan) : known
         return try await cache.withKeys(objects, of: manifest.digest) { keys in
             try nonces.take(job.nonce, until: job.created + Double(Self.lifetimeSeconds + 1), now: now)
             do {

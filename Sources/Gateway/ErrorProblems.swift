@@ -175,6 +175,36 @@ enum ErrorProblems {
             return Problem(
                 name: "budget-exhausted", title: "The decryption budget is used up", status: 403,
                 detail: "This key set has no decryptions left.", fix: "Register a new key set.")
+        case .keySetIsRaw(let id):
+            return Problem(
+                name: "key-set-is-raw", title: "The key set's results are raw", status: 409,
+                detail: "Key set \(id) was registered with release raw, which it has for ever.",
+                fix: "Register a key set without release, whose results are flooded.")
+        case .keySetIsFlooded(let id):
+            return Problem(
+                name: "key-set-is-flooded", title: "The key set's results are flooded", status: 409,
+                detail: "Key set \(id) releases nothing raw.", fix: "Register a key set with release raw.")
+        case .keySetTainted(let id):
+            return Problem(
+                name: "key-set-tainted", title: "Nothing of the key set is shared any more", status: 403,
+                detail: "Results of key set \(id) were released raw; others may not see any.",
+                fix: "Register a new key set.")
+        case .otherCircuit(let id):
+            return Problem(
+                name: "key-set-does-not-fit-model", title: "The key set does not fit the model", status: 409,
+                detail: "The noise of key set \(id) was planned for another circuit.",
+                fix: "Register a key set for this model.")
+        case .notCircuitInput(let digest):
+            return Problem(
+                name: "not-a-model-input", title: "The ciphertext is no input of the model", status: 409,
+                detail: "Ciphertext \(digest.hex) was not encrypted as an input of the key set's model, "
+                    + "so that the noise may not hide its result's error.",
+                fix: "Encrypt records, or vectors with the model's name: both are checked against its ranges.")
+        case .precisionNotKept(let precision):
+            return Problem(
+                name: "precision-not-kept", title: "The noise is larger than the precision", status: 409,
+                detail: "What was encrypted and not computed on cannot be released within \(precision) here.",
+                fix: "Decrypt results of the model, or register a key set with a coarser precision.")
         case .objectTampered(let name):
             return Problem(
                 name: "object-tampered", title: "A stored object was altered", status: 500,

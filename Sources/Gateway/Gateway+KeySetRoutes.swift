@@ -21,10 +21,12 @@ extension Gateway {
         group.post { [self] request, context in
             let body = try await request.decodeJSON(RegisterRequest.self, limit: 1 << 20)
             let requester = try requester(context)
-            let result = try await manager.register(try await registration(body, requester), as: requester)
+            let (registration, report) = try await registration(body, requester)
+            let result = try await manager.register(registration, as: requester)
+            var info = KeySetInfo(result.keySet)
+            info.releaseReport = report
             return try Response.json(
-                KeySetInfo(result.keySet), status: result.isNew ? .created : .ok,
-                timings: ServerTiming(result.timings))
+                info, status: result.isNew ? .created : .ok, timings: ServerTiming(result.timings))
         }
         group.get { [self] _, context in
             try Response.json(
@@ -86,14 +88,23 @@ extension Gateway {
                 count = number
             }
             let complex = request.uri.queryParameters["complex"] == "true"
+            var expected: ReleaseNoise?
+            if let text = request.uri.queryParameters["release"] {
+                expected = ReleaseNoise(rawValue: String(text))
+                guard expected != nil else {
+                    throw Problem.badRequest("release is neither flooded nor raw", fix: "Leave it out, or set it.")
+                }
+            }
             let result = try await manager.decrypt(
-                ciphertexts, of: parameter("id", context), count: count, as: requester(context))
+                ciphertexts, of: parameter("id", context), count: count, expecting: expected, as: requester(context))
             let vectors = result.vectors.map { vector in
                 EncryptRequest.Vector(
                     real: vector.map(\.real), imaginary: complex ? vector.map(\.imaginary) : nil)
             }
             return try Response.json(
-                DecryptResponse(release: result.release.rawValue, vectors: vectors),
+                DecryptResponse(
+                    release: result.release.rawValue, flooding: result.flooding.map { FloodingBody($0) },
+                    decryptionsLeft: result.decryptionsLeft, vectors: vectors),
                 timings: ServerTiming(result.timings))
         }
         group.refuseOtherMethods("", than: [.get, .post])
@@ -120,29 +131,46 @@ extension Gateway {
             body, maximumCount: KeyManager.maximumVectors, maximumBytes: configuration.bodyBytes)
     }
 
-    private func registration(_ body: RegisterRequest, _ requester: Requester) async throws -> RegistrationRequest {
+    /// - Returns: also what was planned for flooded results, in words.
+    private func registration(
+        _ body: RegisterRequest, _ requester: Requester
+    ) async throws -> (request: RegistrationRequest, report: String?) {
         guard let mode = ProtectionMode(rawValue: body.mode), mode != .ephemeral else {
             throw Problem.badRequest("mode is neither direct nor envelope", fix: "Set mode to direct or envelope.")
         }
         let owner =
             body.group.map { KeySetOwner(kind: .group, issuer: requester.issuer, subject: $0) } ?? requester.owner
-        let policy = KeySetPolicy(
-            release: .raw, decryptAny: body.decryptAny ?? false, decryptionBudget: body.decryptionBudget)
+        let release = try releaseRequest(
+            AskedRelease(
+                release: body.release, precision: body.precision, statisticalBits: body.statisticalBits,
+                decryptions: body.decryptionBudget, audience: body.audience))
+        let decryptAny = body.decryptAny ?? false
+        let raw = KeySetPolicy.raw(decryptAny: decryptAny, decryptionBudget: body.decryptionBudget)
         guard [body.model != nil, body.preset != nil, body.parameters != nil].filter({ $0 }).count == 1 else {
             throw Problem.badRequest(
                 "exactly one of model, preset and parameters is needed",
                 fix: "Name the model that the keys are for, or a preset.")
         }
         if let name = body.model {
-            let profile = try await units.model(named: name).descriptor.profile
-            return RegistrationRequest(
+            let descriptor =
+                if let release {
+                    try await units.model(named: name, planned: PlanRequest(release: release)).descriptor
+                } else {
+                    try await units.model(named: name).descriptor
+                }
+            let profile = descriptor.profile
+            let policy = descriptor.flooding.map { KeySetPolicy.flooded($0, decryptAny: decryptAny) } ?? raw
+            let request = RegistrationRequest(
                 requestID: body.requestId, mode: mode, owner: owner, parameters: profile.parameters,
                 evaluationKeys: profile.evaluationKeys, profile: profile, policy: policy)
+            return (request, descriptor.release?.report)
         }
+        guard release == nil else { throw Self.floodingNeedsModel }
         let parameters = try parameters(body)
-        return RegistrationRequest(
+        let request = RegistrationRequest(
             requestID: body.requestId, mode: mode, owner: owner, parameters: parameters,
-            evaluationKeys: try evaluationKeys(body, parameters), profile: nil, policy: policy)
+            evaluationKeys: try evaluationKeys(body, parameters), profile: nil, policy: raw)
+        return (request, nil)
     }
 
     private func parameters(_ body: RegisterRequest) throws -> EncryptionParameters {
@@ -194,8 +222,9 @@ extension Gateway {
     private func encrypt(
         _ body: EncryptRequest, under keySet: String, as requester: Requester
     ) async throws -> EncryptionResult {
-        if let vectors = body.vectors, body.records == nil, body.model == nil {
-            let inputs = try vectors.map { vector in
+        var inputs: [EncryptionInput] = []
+        if let vectors = body.vectors, body.records == nil {
+            inputs = try vectors.map { vector in
                 if let imaginary = vector.imaginary, imaginary.count != vector.real.count {
                     throw Problem.badRequest(
                         "a vector has \(vector.real.count) real and \(imaginary.count) imaginary parts",
@@ -204,18 +233,37 @@ extension Gateway {
                 return EncryptionInput(
                     vector.real.enumerated().map { Complex($1, vector.imaginary?[$0] ?? 0) })
             }
-            return try await manager.encrypt(
-                inputs, under: keySet, scaleBits: body.scaleBits, level: body.level, as: requester)
+            if body.model == nil {
+                return try await manager.encrypt(
+                    inputs, under: keySet, scaleBits: body.scaleBits, level: body.level, as: requester)
+            }
         }
-        guard let name = body.model, let records = body.records, body.vectors == nil else {
+        guard let name = body.model, (body.records != nil) != (body.vectors != nil) else {
             throw Problem.badRequest(
-                "the body has neither vectors, nor model and records", fix: "Give vectors, or model and records.")
+                "the body has neither vectors, nor model and records",
+                fix: "Give vectors, or model and records, or model and its packed vectors.")
         }
-        let descriptor = try await units.model(named: name).descriptor
-        let slots = try descriptor.slots(of: records.map { Record($0) })
+        let manifest = try await manager.signedManifest(keySet, as: requester).body
+        let descriptor = try await units.model(named: name, for: manifest).descriptor
+        if let records = body.records {
+            inputs = try descriptor.slots(of: records.map { Record($0) }).map { EncryptionInput(real: $0) }
+        } else {
+            try requireInputs(inputs, of: descriptor)
+        }
         return try await manager.encrypt(
-            slots.map { EncryptionInput(real: $0) }, under: keySet, scaleBits: descriptor.profile.scaleBits,
-            level: descriptor.profile.inputLevel, as: requester)
+            inputs, under: keySet, scaleBits: descriptor.profile.scaleBits, level: descriptor.profile.inputLevel,
+            circuit: descriptor.profile, as: requester)
+    }
+
+    /// Squares multiply errors by messages: the bound behind flooded results is for inputs within the model's ranges.
+    private func requireInputs(_ inputs: [EncryptionInput], of descriptor: ModelDescriptor) throws {
+        for (index, input) in inputs.enumerated()
+        where input.values.contains(where: { $0.imaginary != 0 }) || !descriptor.holds(input.values.map(\.real)) {
+            throw Problem(
+                name: "vector-out-of-range", title: "The vectors are no inputs of the model", status: 422,
+                detail: "Vector \(index + 1) has a value outside of the range of its feature, or is too long.",
+                fix: "Give records instead of vectors, or correct it; GET /v1/models describes every field.")
+        }
     }
 }
 
@@ -254,7 +302,8 @@ extension KeySetInfo {
             suite: manifest.suite, generation: manifest.generation, parameters: ParametersBody(manifest.parameters),
             parameterDigest: manifest.parameterDigest.hex, manifestVersion: manifest.version,
             manifestDigest: description.manifestDigest.hex, model: manifest.profile?.model,
-            release: manifest.policy.release.rawValue, decryptAny: manifest.policy.decryptAny,
+            release: manifest.policy.release.rawValue, flooding: manifest.policy.flooding.map { FloodingBody($0) },
+            decryptAny: manifest.policy.decryptAny,
             exposed: description.exposed, tainted: description.tainted,
             counters: Counters(
                 encryptions: description.counters.encryptions, decryptions: description.counters.decryptions,

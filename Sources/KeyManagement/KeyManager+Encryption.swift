@@ -28,9 +28,11 @@ extension KeyManager {
     /// - Parameters:
     ///   - scaleBits: log2 of the scale; the key set's profile decides where it is nil.
     ///   - level: level of the ciphertexts; the key set's profile decides where it is nil.
+    ///   - circuit: that of which these are inputs, packed for it and within its ranges; the caller has seen to that.
+    ///     Under a key set whose results are flooded, nothing else is evaluated.
     public func encrypt(
         _ inputs: [EncryptionInput], under keySet: String, scaleBits: Int? = nil, level: Int? = nil,
-        as requester: Requester
+        circuit: CircuitProfile? = nil, as requester: Requester
     ) async throws(KeyManagementError) -> EncryptionResult {
         guard (1...Self.maximumVectors).contains(inputs.count) else {
             throw .invalidRequest(reason: "1 to \(Self.maximumVectors) vectors in one request")
@@ -41,6 +43,16 @@ extension KeyManager {
         let bits = scaleBits ?? manifest.profile?.scaleBits ?? Self.defaultScaleBits(manifest.parameters)
         guard (1...120).contains(bits) else { throw .invalidRequest(reason: "the scale is 2^1 to 2^120") }
         let level = level ?? manifest.profile?.inputLevel ?? publicKey.context.maximumLevel
+        if manifest.policy.flooding != nil, let profile = manifest.profile {
+            guard circuit == nil || circuit?.digest == profile.digest else { throw .otherCircuit(keySet: keySet) }
+            // Noise is planned for these.
+            guard bits == profile.scaleBits else {
+                throw .homomorphicEncryption(.scaleMismatch(.exp2(Double(bits)), profile.scale))
+            }
+            guard level == profile.inputLevel else {
+                throw .homomorphicEncryption(.levelMismatch(level, profile.inputLevel))
+            }
+        }
         var timings = StepTimings()
         let ciphertexts: [[UInt8]]
         do {
@@ -59,17 +71,19 @@ extension KeyManager {
             ciphertexts = made
         } catch { throw KeyManagementError(error) }
         let digests = ciphertexts.map { Digest(of: $0) }
-        try await record(digests, of: keySet)
+        try await record(digests, of: keySet, circuit: circuit?.digest)
         return EncryptionResult(ciphertexts: ciphertexts, digests: digests, timings: timings)
     }
 
-    private func record(_ digests: [Digest], of keySet: String) async throws(KeyManagementError) {
+    private func record(
+        _ digests: [Digest], of keySet: String, circuit: Digest?
+    ) async throws(KeyManagementError) {
         var changes: [MetadataChange] = []
         for digest in digests {
             changes.append(
                 try records.insertion(
-                    CiphertextRow(keySet: keySet, job: nil), id: CiphertextRow.id(keySet: keySet, digest: digest),
-                    index: keySet))
+                    CiphertextRow(keySet: keySet, job: nil, circuit: circuit),
+                    id: CiphertextRow.id(keySet: keySet, digest: digest), index: keySet))
         }
         let count = digests.count
         try await change(keySet, { row throws(KeyManagementError) in row.encryptions += count }, with: changes)

@@ -58,11 +58,16 @@ extension KeyManager {
         guard manifest.body.parameters.digest == profile.parameters.digest else {
             throw .homomorphicEncryption(.parameterMismatch)
         }
+        let isFlooded = manifest.body.policy.flooding != nil
+        guard !isFlooded || manifest.body.profile?.digest == profile.digest else {
+            throw .otherCircuit(keySet: keySet)
+        }
         for input in inputs {
             let id = CiphertextRow.id(keySet: keySet, digest: input)
             guard let known = try await records.read(CiphertextRow.self, id: id), known.row.job == nil else {
                 throw .notVouched(input)
             }
+            guard !isFlooded || known.row.circuit == profile.digest else { throw .notCircuitInput(input) }
         }
         let job = JobRow(
             job: Self.newIdentifier("job"), keySet: keySet, tenant: requester.tenant,

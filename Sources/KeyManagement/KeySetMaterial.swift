@@ -41,6 +41,10 @@ final class KeySetMaterial: Sendable {
 
     func decryptRaw(_ ciphertext: Ciphertext) throws -> CKKSPlaintext { try secret.key.decryptRaw(ciphertext) }
 
+    func release(_ ciphertext: Ciphertext, count: Int?, policy: FloodingPolicy) throws -> ReleasedValues {
+        try secret.key.release(ciphertext, count: count, policy: policy)
+    }
+
     /// A manifest with the seed's proof.
     func manifest(_ body: (borrowing SecretBytes, Digest) -> KeySetManifest) throws -> KeySetManifest {
         body(try holder.seed.manifestKey(context.parameterDigest), try commitment())

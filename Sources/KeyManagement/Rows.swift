@@ -26,7 +26,7 @@ struct KeySetRow: AuthenticatedRow {
     var failures = 0
     /// A ciphertext that nobody vouched for was decrypted: revocation means nothing any more.
     var exposed = false
-    /// A result was released raw.
+    /// Results are released raw, or one was: nothing of it is for others, for ever.
     var tainted = false
 
     /// The state that counts: too many failures suspend from the write on that counted the last of them, also where the
@@ -61,6 +61,8 @@ struct CiphertextRow: AuthenticatedRow {
     var keySet: String
     /// The job that it is the result of; nil for one that this service encrypted.
     var job: String?
+    /// Digest of the circuit profile that it was encrypted for, values within the circuit's ranges.
+    var circuit: Digest?
 
     static func id(keySet: String, digest: Digest) -> String { "\(keySet).\(digest.hex)" }
 }

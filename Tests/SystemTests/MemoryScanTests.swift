@@ -175,9 +175,17 @@ struct MemoryScanTests {
             var known = SecretScan()
             var kept: [String] = []
             for mode in [ProtectionMode.direct, .envelope] {
-                let keySet = try await alice.register(
-                    RegisterRequest(requestId: mode.rawValue, mode: mode.rawValue, preset: "ckks-12")
-                ).body.id
+                // Flooded results, and raw ones.
+                let info = try await alice.register(
+                    mode == .direct
+                        ? RegisterRequest(requestId: mode.rawValue, mode: mode.rawValue, model: "heart-disease")
+                        : RegisterRequest(
+                            requestId: mode.rawValue, mode: mode.rawValue, preset: "ckks-12", release: "raw")
+                ).body
+                let keySet = info.id
+                let parameters = try EncryptionParameters(
+                    scheme: .ckks, logN: info.parameters.logN, q: info.parameters.q, p: info.parameters.p,
+                    alpha: info.parameters.alpha)
                 let ciphertexts = try await alice.encrypt(vectors: [.init(real: [1, 2])], keySet: keySet).body
                 try await withThrowingTaskGroup(of: Void.self) { group in
                     for _ in 0..<100 {
@@ -187,7 +195,7 @@ struct MemoryScanTests {
                 }
                 let secrets = try await StoredSeed(
                     installation.folder.appendingPathComponent("objects/keysets/\(keySet)"), mode: mode,
-                    installation: "hkms", owner: "developer", parameters: Self.parameters,
+                    installation: "hkms", owner: "developer", parameters: parameters,
                     kms: try Self.kms(kms, of: installation), key: key)
                 kept.append(keySet)
                 for secret in [secrets.seed] + (secrets.dataKey.map { [$0] } ?? []) {
@@ -195,7 +203,7 @@ struct MemoryScanTests {
                 }
                 let findings = try MemoryScanner(
                     [("seed", secrets.seed)] + (secrets.dataKey.map { [("data key", $0)] } ?? []), seed: secrets.seed,
-                    parameters: Self.parameters
+                    parameters: parameters
                 ).scan(installation.gatewayIdentifier)
                 #expect(findings.isEmpty, "\(mode): \(findings.counts) \(findings.places)")
                 #expect(findings.scannedBytes > 1 << 20 && findings.unreadBytes == 0)

@@ -15,7 +15,7 @@ public struct EncryptRequest: Codable, Sendable, Hashable {
             self.imaginary = imaginary
         }
     }
-    /// One ciphertext each.
+    /// One ciphertext each; with a model they are its inputs, packed as it takes them.
     public var vectors: [Vector]?
     /// log2 of the scale; the key set decides by default.
     public var scaleBits: Int?
@@ -57,13 +57,21 @@ public struct EncryptResponse: Codable, Sendable, Hashable {
 
 /// Answer of `POST /v1/keysets/{id}/decrypt?count=N&complex=true`, whose body is a bundle of ciphertexts.
 public struct DecryptResponse: Codable, Sendable, Hashable {
-    /// `raw`: do not show these to others. See docs/threat-model.md.
+    /// `flooded`, or `raw`: do not show these to others. See docs/release.md.
     public var release: String
+    /// The noise of flooded results.
+    public var flooding: FloodingBody?
+    /// Decryptions that the key set has left; absent where there is no limit.
+    public var decryptionsLeft: Int?
     /// One a ciphertext; imaginary parts only where asked for.
     public var vectors: [EncryptRequest.Vector]
 
-    public init(release: String, vectors: [EncryptRequest.Vector]) {
+    public init(
+        release: String, flooding: FloodingBody? = nil, decryptionsLeft: Int? = nil, vectors: [EncryptRequest.Vector]
+    ) {
         self.release = release
+        self.flooding = flooding
+        self.decryptionsLeft = decryptionsLeft
         self.vectors = vectors
     }
 }

@@ -8,7 +8,8 @@ struct Decrypt: AsyncParsableCommand {
         abstract: "Decrypt a file of ciphertexts.",
         discussion: """
             The gateway decrypts what it encrypted itself and what a receipt of an evaluation unit vouches for. \
-            Each ciphertext becomes a row of CSV; with --complex, real and imaginary parts take turns.
+            Each ciphertext becomes a row of CSV; with --complex, real and imaginary parts take turns. Each counts \
+            as one decryption, whenever it is asked for again: noise is fresh each time.
 
               hkms decrypt ID --in vectors.bundle --count 3
             """)
@@ -22,6 +23,8 @@ struct Decrypt: AsyncParsableCommand {
     var count: Int?
     @Flag(help: "Give imaginary parts too.")
     var complex = false
+    @Option(help: "Refuse a key set that releases otherwise.")
+    var release: Register.Release?
     @OptionGroup var options: GatewayOptions
 
     func validate() throws {
@@ -32,16 +35,15 @@ struct Decrypt: AsyncParsableCommand {
         let ciphertexts = try CiphertextFile.read(input)
         try await options.withClient { client in
             let response = try await withSpinner("decrypting") {
-                try await client.decrypt(ciphertexts, keySet: keySet, count: count, complex: complex)
+                try await client.decrypt(
+                    ciphertexts, keySet: keySet, count: count, complex: complex, release: release?.rawValue)
             }
             if options.json { return try JSONOutput(response).write() }
             for vector in response.body.vectors { try Terminal.write(row(vector) + "\n") }
             Terminal.tell(Table(response.timings).text)
-            if response.body.release == "raw" {
-                Terminal.tell(
-                    "hkms: these are raw decryptions; whoever sees many of them may find the secret key, so show "
-                        + "them to nobody (docs/threat-model.md)\n")
-            }
+            let body = response.body
+            let note = ReleaseReport.note(release: body.release, body.flooding, left: body.decryptionsLeft)
+            Terminal.tell("hkms: released \(note)\n")
         }
     }
 

@@ -10,7 +10,8 @@ struct Encrypt: AsyncParsableCommand {
         discussion: """
             Vectors: CSV without a header, one vector a row; or JSON, an array of arrays. Each becomes a ciphertext. \
             Records: CSV with a header, or JSON, an array of objects; an empty cell or ? is a missing value. They \
-            are packed as the model takes them.
+            are packed as the model takes them. Where results are flooded, the model takes only what was encrypted \
+            for it: records, or vectors with --model, packed already.
 
               hkms encrypt ID --values vectors.csv --out vectors.bundle
               hkms encrypt ID --model heart-disease --records records.csv --out records.bundle
@@ -33,10 +34,10 @@ struct Encrypt: AsyncParsableCommand {
     @OptionGroup var options: GatewayOptions
 
     func validate() throws {
-        guard (values == nil) != (records == nil), (model == nil) == (records == nil) else {
+        guard (values == nil) != (records == nil), model != nil || records == nil else {
             throw ValidationError("Give --values, or --model and --records.")
         }
-        guard values != nil || (scaleBits == nil && level == nil) else {
+        guard model == nil || (scaleBits == nil && level == nil) else {
             throw ValidationError("The model decides scale and level; leave out --scale-bits and --level.")
         }
     }
@@ -67,7 +68,7 @@ struct Encrypt: AsyncParsableCommand {
         let bytes = try InputFile.read(values ?? "-", maximumBytes: InputFile.maximumDataBytes)
         let vectors = try VectorFile(bytes).vectors
         return try await withSpinner("encrypting") {
-            try await client.encrypt(vectors: vectors, keySet: keySet, scaleBits: scaleBits, level: level)
+            try await client.encrypt(vectors: vectors, keySet: keySet, scaleBits: scaleBits, level: level, model: model)
         }
     }
 }

@@ -12,8 +12,15 @@ struct Register: AsyncParsableCommand {
             (envelope), and derives secret, public and evaluation keys from it. A model decides parameters and \
             evaluation keys; with a preset or parameters you name the rotations.
 
+            Results of a model are released with noise that hides what decryptions otherwise tell of the secret \
+            key. The parameters are chosen so that results stay within the precision you ask for, over all the \
+            decryptions you ask for; what was chosen and why is told. Raw results have no such noise: they are for \
+            the owner alone, and the key set is marked as tainted for ever. A preset has no model and so only raw.
+
               hkms register --model heart-disease
-              hkms register --preset ckks-14 --rotations 1,2,-4 --mode envelope
+              hkms register --model heart-disease --precision 1e-4 --decryptions 100 --audience shared
+              hkms register --model heart-disease --release raw
+              hkms register --preset ckks-14 --rotations 1,2,-4 --mode envelope --release raw
 
             If it is interrupted, repeat it with the request id that it told: you get the same key set.
             """)
@@ -42,8 +49,35 @@ struct Register: AsyncParsableCommand {
     var group: String?
     @Option(help: ArgumentHelp("Id of this request; a fresh UUID by default.", valueName: "id"))
     var requestId: String?
-    @Option(help: ArgumentHelp("How many decryptions the key set allows.", valueName: "n"))
-    var decryptionBudget: Int?
+    /// How results leave.
+    enum Release: String, ExpressibleByArgument, CaseIterable {
+        case flooded, raw
+    }
+
+    /// Who may see results.
+    enum Audience: String, ExpressibleByArgument, CaseIterable {
+        case owner, shared
+    }
+
+    @Option(help: "How results are released.")
+    var release = Release.flooded
+    @Option(
+        help: ArgumentHelp(
+            "Flooded: what a result may be off by; the gateway decides by default (1e-3).", valueName: "number"))
+    var precision: Double?
+    @Option(
+        help: ArgumentHelp(
+            "Flooded: bits of statistical security; the gateway decides by default (30). Take 64 for what is published.",
+            valueName: "bits"))
+    var statisticalBits: Int?
+    @Option(
+        name: [.customLong("decryptions"), .customLong("decryption-budget")],
+        help: ArgumentHelp(
+            "Decryptions in the key set's life. Flooded: the gateway decides by default (1024). Raw: no limit.",
+            valueName: "n"))
+    var decryptions: Int?
+    @Option(help: "Flooded: who may see results.")
+    var audience: Audience?
     @Flag(
         help: "Allow decryption of any ciphertext, which gives the secret key away; needs a grant.")
     var decryptAny = false
@@ -56,8 +90,18 @@ struct Register: AsyncParsableCommand {
         guard model == nil || (rotations == nil && !conjugation) else {
             throw ValidationError("The model decides rotations and conjugation; leave out --rotations, --conjugation.")
         }
-        if let decryptionBudget, decryptionBudget < 1 {
-            throw ValidationError("--decryption-budget is 1 or more.")
+        if let decryptions, decryptions < 1 { throw ValidationError("--decryptions is 1 or more.") }
+        if let precision, !(precision > 0) { throw ValidationError("--precision is above 0.") }
+        guard release == .flooded || (precision == nil && statisticalBits == nil) else {
+            throw ValidationError("Raw results have no --precision and no --statistical-bits.")
+        }
+        guard release == .flooded || audience != .shared else {
+            throw ValidationError(
+                "Raw results cannot be shared: whoever sees them may find the secret key. Leave out --release raw.")
+        }
+        guard release == .raw || model != nil else {
+            throw ValidationError(
+                "Only a model's results can be flooded: give --model, or --release raw, which is for ever.")
         }
     }
 
@@ -81,7 +125,11 @@ struct Register: AsyncParsableCommand {
         request.rotations = rotations?.steps
         if conjugation { request.conjugation = true }
         request.group = group
-        request.decryptionBudget = decryptionBudget
+        request.decryptionBudget = decryptions
+        request.release = release.rawValue
+        request.precision = precision
+        request.statisticalBits = statisticalBits
+        request.audience = audience?.rawValue
         if decryptAny { request.decryptAny = true }
         return request
     }
