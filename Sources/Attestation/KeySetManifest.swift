@@ -58,6 +58,9 @@ public enum ReleaseNoise: String, Sendable, Codable {
     case raw
     /// With noise that hides the ciphertext's own.
     case flooded
+    /// The integers that a BFV circuit computes: decoding rounds the ciphertext's noise away, and circuits that could
+    /// fail more often than once in 2^128 are not evaluated. Nothing of the noise leaves.
+    case exact
 }
 
 /// The rules of a key set that are signed with it.

@@ -50,9 +50,8 @@ public final class EvaluationUnit: Sendable {
         }
         modelList = UnitModelList(
             descriptors: try configuration.models.map { model in
-                let descriptor = ModelDescriptor(model, unit: configuration.name)
-                let signed = try SignedStatement(descriptor, by: configuration.signingKey)
-                return String(decoding: try signed.serialized(), as: UTF8.self)
+                let signed = try model.description(unit: configuration.name).signed(by: configuration.signingKey)
+                return String(decoding: signed, as: UTF8.self)
             })
         routes = SignedRoutes(
             verifier: HTTPMessageSignatureVerifier(
@@ -66,7 +65,7 @@ public final class EvaluationUnit: Sendable {
         evaluator = JobEvaluator(
             unit: configuration.name, signingKey: configuration.signingKey,
             models: Dictionary(
-                configuration.models.map { ($0.model.name, $0) }, uniquingKeysWith: { first, _ in first }),
+                configuration.models.map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first }),
             cache: cache, nonces: JobNonces(capacity: Self.rememberedNonces), pool: pool, clock: clock)
     }
 

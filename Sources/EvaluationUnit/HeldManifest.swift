@@ -17,7 +17,7 @@ package struct HeldManifest: Sendable {
 
     /// - Parameter statement: its signature has been verified.
     /// - Throws: ``UnitProblem`` where it is not active or contradicts itself.
-    package init(_ statement: SignedStatement<KeySetManifest>, models: [CompiledModel]) throws(UnitProblem) {
+    package init(_ statement: SignedStatement<KeySetManifest>, models: [any Circuit]) throws(UnitProblem) {
         let body = statement.body
         guard body.state == .active else { throw .manifestNotActive(body.state) }
         guard body.parameters.digest == body.parameterDigest.bytes else {
@@ -43,7 +43,7 @@ package struct HeldManifest: Sendable {
         }
         var needed: Set<Digest> = []
         for model in matching {
-            for id in model.plan.profile.evaluationKeys {
+            for id in model.profile.evaluationKeys {
                 if let object = Self.object(for: id, in: body.objects) { needed.insert(object.digest) }
             }
         }

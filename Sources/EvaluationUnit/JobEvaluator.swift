@@ -21,7 +21,7 @@ struct JobEvaluator: Sendable {
     let unit: String
     let signingKey: SigningKey
     /// By name.
-    let models: [String: CompiledModel]
+    let models: [String: any Circuit]
     let cache: KeyCache
     let nonces: JobNonces
     let pool: ComputePool
@@ -56,11 +56,14 @@ struct JobEvaluator: Sendable {
         let manifest = try cache.manifest(job.manifest)
         guard job.keySet == manifest.body.keySet else { throw UnitProblem.jobKeySetMismatch }
         guard let model = models[job.model] else { throw UnitProblem.unknownModel(job.model) }
-        guard job.modelDigest == model.model.digest else { throw UnitProblem.modelDigestMismatch(job.model) }
+        guard job.modelDigest == model.digest else { throw UnitProblem.modelDigestMismatch(job.model) }
         guard model.context.parameterDigest == manifest.body.parameterDigest.bytes else {
             throw UnitProblem.parametersMismatch
         }
-        let objects = try manifest.keys(for: model.plan.profile)
+        guard model.profile.resultCount(inputs: inputs.count) != nil else {
+            throw UnitProblem.incompleteOperands(model: job.model, operands: model.profile.operands ?? 1)
+        }
+        let objects = try manifest.keys(for: model.profile)
         return try await cache.withKeys(objects, of: manifest.digest) { keys in
             try nonces.take(job.nonce, until: job.created + Double(Self.lifetimeSeconds + 1), now: now)
             do {
@@ -85,7 +88,7 @@ struct JobEvaluator: Sendable {
     }
 
     private func run(
-        _ job: JobDescription, model: CompiledModel, keys: EvaluationKeySet, inputs: [[UInt8]]
+        _ job: JobDescription, model: any Circuit, keys: EvaluationKeySet, inputs: [[UInt8]]
     ) async throws -> Answer {
         let start = ContinuousClock.now
         // All are checked before any is computed on.
@@ -106,8 +109,12 @@ struct JobEvaluator: Sendable {
             } catch { throw UnitProblem.unsuitableCiphertext(index: index, reason: "\(error)") }
             return ciphertext
         }
-        let outputs = try await pool.map(ciphertexts) { _, ciphertext in
-            let output = try model.evaluate(ciphertext, keys: keys).serialized()
+        let operands = model.profile.operands ?? 1
+        let evaluations = stride(from: 0, to: ciphertexts.count, by: operands).map {
+            Array(ciphertexts[$0..<$0 + operands])
+        }
+        let outputs = try await pool.map(evaluations) { _, inputs in
+            let output = try model.evaluate(inputs, keys: keys).serialized()
             return (bytes: output, digest: Digest(of: output))
         }
         var timings = ServerTiming()
@@ -115,7 +122,7 @@ struct JobEvaluator: Sendable {
         let receipt = try SignedStatement(
             Receipt(
                 job: job.job, nonce: job.nonce, keySet: job.keySet, manifest: job.manifest,
-                modelDigest: job.modelDigest, profile: model.plan.profile.digest, inputs: job.inputs,
+                modelDigest: job.modelDigest, profile: model.profile.digest, inputs: job.inputs,
                 outputs: outputs.map(\.digest), unit: unit, evaluated: clock()),
             by: signingKey)
         return Answer(bundle: OctetBundle.encode([try receipt.serialized()] + outputs.map(\.bytes)), timings: timings)

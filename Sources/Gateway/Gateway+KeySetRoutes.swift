@@ -65,7 +65,8 @@ extension Gateway {
             return try await evaluationKey("galois-\(element)", context)
         }
         group.post("{id}/encrypt") { [self] request, context in
-            let body = try await request.decodeJSON(EncryptRequest.self, limit: configuration.bodyBytes)
+            let body = try await request.decodeJSON(
+                EncryptRequest.self, limit: configuration.bodyBytes, integerMembers: EncryptRequest.integerMembers)
             let result = try await encrypt(body, under: parameter("id", context), as: requester(context))
             let timings = ServerTiming(result.timings)
             guard request.headers[.accept]?.contains(MediaType.json) == true else {
@@ -86,14 +87,22 @@ extension Gateway {
                 count = number
             }
             let complex = request.uri.queryParameters["complex"] == "true"
+            let unsigned = request.uri.queryParameters["unsigned"] == "true"
+            guard !(complex && unsigned) else {
+                throw Problem.badRequest(
+                    "complex and unsigned are of different schemes", fix: "Give the one of the key set's scheme.")
+            }
             let result = try await manager.decrypt(
-                ciphertexts, of: parameter("id", context), count: count, as: requester(context))
+                ciphertexts, of: parameter("id", context), count: count,
+                form: complex ? .complex : unsigned ? .unsigned : .standard, as: requester(context))
             let vectors = result.vectors.map { vector in
                 EncryptRequest.Vector(
                     real: vector.map(\.real), imaginary: complex ? vector.map(\.imaginary) : nil)
             }
             return try Response.json(
-                DecryptResponse(release: result.release.rawValue, vectors: vectors),
+                DecryptResponse(
+                    release: result.release.rawValue, vectors: vectors,
+                    integers: result.integers.isEmpty ? nil : result.integers),
                 timings: ServerTiming(result.timings))
         }
         group.refuseOtherMethods("", than: [.get, .post])
@@ -126,8 +135,11 @@ extension Gateway {
         }
         let owner =
             body.group.map { KeySetOwner(kind: .group, issuer: requester.issuer, subject: $0) } ?? requester.owner
-        let policy = KeySetPolicy(
-            release: .raw, decryptAny: body.decryptAny ?? false, decryptionBudget: body.decryptionBudget)
+        func policy(_ scheme: Scheme) -> KeySetPolicy {
+            KeySetPolicy(
+                release: scheme.standardRelease, decryptAny: body.decryptAny ?? false,
+                decryptionBudget: body.decryptionBudget)
+        }
         guard [body.model != nil, body.preset != nil, body.parameters != nil].filter({ $0 }).count == 1 else {
             throw Problem.badRequest(
                 "exactly one of model, preset and parameters is needed",
@@ -137,36 +149,45 @@ extension Gateway {
             let profile = try await units.model(named: name).descriptor.profile
             return RegistrationRequest(
                 requestID: body.requestId, mode: mode, owner: owner, parameters: profile.parameters,
-                evaluationKeys: profile.evaluationKeys, profile: profile, policy: policy)
+                evaluationKeys: profile.evaluationKeys, profile: profile, policy: policy(profile.parameters.scheme))
         }
         let parameters = try parameters(body)
         return RegistrationRequest(
             requestID: body.requestId, mode: mode, owner: owner, parameters: parameters,
-            evaluationKeys: try evaluationKeys(body, parameters), profile: nil, policy: policy)
+            evaluationKeys: try evaluationKeys(body, parameters), profile: nil, policy: policy(parameters.scheme))
     }
 
     private func parameters(_ body: RegisterRequest) throws -> EncryptionParameters {
         if let name = body.preset {
-            guard let preset = ParameterPreset.named(name) else {
-                throw Problem(
-                    name: "unknown-preset", title: "Unknown preset", status: 422, detail: "There is no such preset.",
-                    fix: "Presets are \(ParameterPreset.all.map(\.name).joined(separator: ", ")).")
-            }
-            return preset.parameters
+            if let preset = ParameterPreset.named(name) { return preset.parameters }
+            if let preset = BFVParameterPreset.named(name) { return preset.parameters }
+            let names = ParameterPreset.all.map(\.name) + BFVParameterPreset.all.map(\.name)
+            throw Problem(
+                name: "unknown-preset", title: "Unknown preset", status: 422, detail: "There is no such preset.",
+                fix: "Presets are \(names.joined(separator: ", ")).")
         }
-        guard let custom = body.parameters, custom.scheme.lowercased() == "ckks" else {
-            throw Problem.badRequest("parameters.scheme is not ckks", fix: "Key sets are CKKS for now.")
+        let schemes = Scheme.allCases.map { ($0, "\($0)") }
+        guard let custom = body.parameters,
+            let scheme = schemes.first(where: { $0.1 == custom.scheme.lowercased() })?.0
+        else {
+            throw Problem.badRequest("parameters.scheme is neither ckks nor bfv", fix: "Name one of the two.")
         }
         return try EncryptionParameters(
-            scheme: .ckks, logN: custom.logN, q: custom.q, p: custom.p, alpha: custom.alpha)
+            scheme: scheme, logN: custom.logN, q: custom.q, p: custom.p, alpha: custom.alpha, t: custom.t ?? 0)
     }
 
     private func evaluationKeys(
         _ body: RegisterRequest, _ parameters: EncryptionParameters
     ) throws -> [EvaluationKeyID] {
+        // One automorphism, of element 2N - 1, with another meaning in each scheme.
+        if parameters.scheme == .ckks ? body.rowSwap != nil : body.conjugation != nil {
+            throw KeyManagementError.otherScheme(keySet: parameters.scheme)
+        }
         let level = parameters.maximumEvaluationKeyLevel
         guard level > 0 else {
-            if body.relinearization == true || body.rotations?.isEmpty == false || body.conjugation == true {
+            if body.relinearization == true || body.rotations?.isEmpty == false || body.conjugation == true
+                || body.rowSwap == true
+            {
                 throw HEError.invalidParameters(reason: "parameters without special primes have no evaluation keys")
             }
             return []
@@ -179,14 +200,14 @@ extension Gateway {
         }
         var elements = Set<Int>()
         for steps in rotations {
-            guard abs(steps) < parameters.slotCount, steps != 0 else {
+            guard steps.magnitude < parameters.rotationPeriod, steps != 0 else {
                 throw Problem.badRequest(
-                    "a rotation is by 0 or by \(parameters.slotCount) slots or more",
-                    fix: "Rotations are between 1 and \(parameters.slotCount - 1), or negative.")
+                    "a rotation is by 0 or by \(parameters.rotationPeriod) slots or more",
+                    fix: "Rotations are between 1 and \(parameters.rotationPeriod - 1), or negative.")
             }
             elements.insert(GaloisAutomorphism.element(rotatingBy: steps, degree: parameters.degree))
         }
-        if body.conjugation ?? false { elements.insert(2 * parameters.degree - 1) }
+        if body.conjugation ?? body.rowSwap ?? false { elements.insert(2 * parameters.degree - 1) }
         keys += elements.sorted().map { EvaluationKeyID(kind: .galois, galois: UInt32($0), level: level) }
         return keys
     }
@@ -194,7 +215,28 @@ extension Gateway {
     private func encrypt(
         _ body: EncryptRequest, under keySet: String, as requester: Requester
     ) async throws -> EncryptionResult {
-        if let vectors = body.vectors, body.records == nil, body.model == nil {
+        let kinds = [
+            body.vectors != nil, body.integers != nil, body.records != nil, body.integerRecords != nil,
+        ]
+        guard kinds.filter({ $0 }).count == 1,
+            (body.model != nil) == (body.records != nil || body.integerRecords != nil)
+        else {
+            throw Problem.badRequest(
+                "the body has not exactly one of vectors, integers, or model with records or integerRecords",
+                fix: "Give vectors, or model and records; under BFV integers, or model and integerRecords.")
+        }
+        if let integers = body.integers {
+            return try await manager.encrypt(
+                integers.map { body.unsigned == true ? .residues($0) : .integers($0) }, under: keySet,
+                scaleBits: body.scaleBits, level: body.level, as: requester)
+        }
+        if let name = body.model, let records = body.integerRecords {
+            let circuit = try await units.model(named: name).integerCircuit()
+            return try await manager.encrypt(
+                circuit.slots(of: records).map { .integers($0) }, under: keySet, level: circuit.profile.inputLevel,
+                for: EncryptionPurpose(circuit.profile), as: requester)
+        }
+        if let vectors = body.vectors {
             let inputs = try vectors.map { vector in
                 if let imaginary = vector.imaginary, imaginary.count != vector.real.count {
                     throw Problem.badRequest(
@@ -207,12 +249,8 @@ extension Gateway {
             return try await manager.encrypt(
                 inputs, under: keySet, scaleBits: body.scaleBits, level: body.level, as: requester)
         }
-        guard let name = body.model, let records = body.records, body.vectors == nil else {
-            throw Problem.badRequest(
-                "the body has neither vectors, nor model and records", fix: "Give vectors, or model and records.")
-        }
-        let descriptor = try await units.model(named: name).descriptor
-        let slots = try descriptor.slots(of: records.map { Record($0) })
+        let descriptor = try await units.model(named: body.model ?? "").network()
+        let slots = try descriptor.slots(of: (body.records ?? []).map { Record($0) })
         return try await manager.encrypt(
             slots.map { EncryptionInput(real: $0) }, under: keySet, scaleBits: descriptor.profile.scaleBits,
             level: descriptor.profile.inputLevel, as: requester)

@@ -9,7 +9,9 @@ import ServiceKit
 extension Gateway {
     func addModelRoutes(to group: RouterGroup<ServiceContext>) {
         group.get { [self] _, _ in
-            try Response.json(ModelList(models: try await units.models().map { ModelInfo($0.descriptor) }))
+            try Response.json(ModelList(
+                    models: try await units.models().compactMap { ($0.descriptor as? ModelDescriptor).map { ModelInfo($0) } }
+                ))
         }
         group.post("{model}/predict") { [self] request, context in
             let body = try await request.decodeJSON(PredictRequest.self, limit: configuration.bodyBytes)
@@ -43,7 +45,7 @@ extension Gateway {
         _ records: [Record], model: UnitDirectory.Model, keySet: String, as requester: Requester
     ) async throws -> Prediction {
         let profile = model.descriptor.profile
-        let slots = try model.descriptor.slots(of: records)
+        let slots = try model.network().slots(of: records)
         let manifest = try await manager.signedManifest(keySet, as: requester)
         try requireKeys(manifest.body, for: profile)
         var timings = StepTimings()
@@ -75,7 +77,7 @@ extension Gateway {
             outputs, of: keySet, count: profile.batch, as: requester)
         timings.merge(decrypted.timings)
         return Prediction(
-            response: response(
+            response: try response(
                 decrypted.vectors.map { $0.map(\.real) }, records: records.count, model: model, manifest: manifest.body,
                 job: job.body.job, inputs: encrypted.ciphertexts, outputs: outputs),
             timings: timings)
@@ -86,7 +88,7 @@ extension Gateway {
         _ records: [Record], model: UnitDirectory.Model, as requester: Requester
     ) async throws -> Prediction {
         let profile = model.descriptor.profile
-        let slots = try model.descriptor.slots(of: records)
+        let slots = try model.network().slots(of: records)
         var timings = StepTimings()
         let keySet = try await manager.makeEphemeralKeySet(for: profile, as: requester, timings: &timings)
         let inputs = try await keySet.encrypt(slots, profile: profile, timings: &timings)
@@ -107,7 +109,7 @@ extension Gateway {
                 timings: &timings)
             try? await model.client.forget(keySet.manifest.digest)
             return Prediction(
-                response: response(
+                response: try response(
                     vectors, records: records.count, model: model, manifest: keySet.manifest.body, job: job.body.job,
                     inputs: inputs, outputs: result.outputs),
                 timings: timings)
@@ -186,7 +188,7 @@ extension Gateway {
         let context = try EncryptionContext.shared(profile.parameters)
         let size = Ciphertext.serializedByteCount(polynomials: 2, level: profile.outputLevel, context: context)
         let start = ContinuousClock.now
-        let result = try await model.client.evaluate(job, inputs: inputs, outputLimit: inputs.count * size)
+        let result = try await model.client.evaluate(job, inputs: inputs, outputLimit: (profile.resultCount(inputs: inputs.count) ?? inputs.count) * size)
         let measured = result.timings.entries.first { $0.name == "prediction" }
         timings.add(
             "prediction", measured.map { .nanoseconds(Int64($0.milliseconds * 1e6)) } ?? (ContinuousClock.now - start))
@@ -196,8 +198,8 @@ extension Gateway {
     private func response(
         _ vectors: [[Double]], records: Int, model: UnitDirectory.Model, manifest: KeySetManifest, job: String,
         inputs: [[UInt8]], outputs: [[UInt8]]
-    ) -> PredictResponse {
-        let descriptor = model.descriptor
+    ) throws -> PredictResponse {
+        let descriptor = try model.network()
         var scores: [Double] = []
         for vector in vectors {
             scores += descriptor.packing.scores(vector, count: min(descriptor.packing.batch, records - scores.count))
@@ -211,6 +213,13 @@ extension Gateway {
                 evaluationKeys: manifest.objects.filter { $0.kind != .publicKey }.reduce(0) { $0 + $1.bytes },
                 encryptedSamples: inputs.reduce(0) { $0 + $1.count },
                 encryptedPredictions: outputs.reduce(0) { $0 + $1.count }))
+    }
+}
+
+extension CircuitProfile {
+    /// As they are told to callers.
+    var evaluationKeyNames: [String] {
+        evaluationKeys.map { $0.kind == .galois ? "galois-\($0.galois)" : "relinearization" }
     }
 }
 
@@ -232,8 +241,6 @@ extension ModelInfo {
             target: descriptor.output.target.map { .init(column: $0.column, positiveAbove: $0.positiveAbove) },
             batch: profile.batch, depth: profile.inputLevel - profile.outputLevel,
             parameters: ParametersBody(profile.parameters), scaleBits: profile.scaleBits,
-            evaluationKeys: profile.evaluationKeys.map { key in
-                key.kind == .galois ? "galois-\(key.galois)" : "relinearization"
-            })
+            evaluationKeys: profile.evaluationKeyNames)
     }
 }

@@ -7,9 +7,21 @@ import SecretMemory
 
 /// Decrypted vectors, with how they were released.
 public struct DecryptionResult: Sendable {
+    /// Approximate numbers; none under a BFV key set.
     public let vectors: [[Complex<Double>]]
+    /// Exact integers; none under a CKKS key set.
+    public let integers: [[Int64]]
     public let release: ReleaseNoise
     public let timings: StepTimings
+
+    fileprivate init(_ vectors: DecryptedVectors, release: ReleaseNoise, timings: StepTimings) {
+        switch vectors {
+        case .complex(let vectors): (self.vectors, integers) = (vectors, [])
+        case .integers(let vectors): (self.vectors, integers) = ([], vectors)
+        }
+        self.release = release
+        self.timings = timings
+    }
 }
 
 extension KeyManager {
@@ -17,9 +29,12 @@ extension KeyManager {
     ///
     /// Everything that can be checked is checked before the seed is opened, and fails by name; after it
     /// there is one uniform error, which counts.
-    /// - Parameter count: slots of each ciphertext that are released; all where nil.
+    /// - Parameters:
+    ///   - count: slots of each ciphertext that are released; all where nil.
+    ///   - form: what the values are asked for as.
     public func decrypt(
-        _ ciphertexts: [[UInt8]], of keySet: String, count: Int? = nil, as requester: Requester
+        _ ciphertexts: [[UInt8]], of keySet: String, count: Int? = nil, form: ValueForm = .standard,
+        as requester: Requester
     ) async throws(KeyManagementError) -> DecryptionResult {
         guard (1...Self.maximumVectors).contains(ciphertexts.count) else {
             throw .invalidRequest(reason: "1 to \(Self.maximumVectors) ciphertexts in one request")
@@ -41,6 +56,7 @@ extension KeyManager {
             guard (0...context.parameters.slotCount).contains(count ?? 0) else {
                 throw HEError.tooManyValues(count: count ?? 0, slots: context.parameters.slotCount)
             }
+            try context.messages().require(form)
             parsed = try await compute.run {
                 try ciphertexts.map { bytes throws(HEError) in try Ciphertext(serialized: bytes, context: context) }
             }
@@ -78,11 +94,10 @@ extension KeyManager {
             }
             let vectors = try await timed("decryption", &timings) {
                 try await compute.run {
-                    let encoder = try CKKSEncoder(context)
-                    return try parsed.map { try encoder.decodeComplex(material.decryptRaw($0), count: count) }
+                    try context.messages().decrypt(parsed, by: material, count: count, form: form)
                 }
             }
-            return DecryptionResult(vectors: vectors, release: manifest.policy.release, timings: timings)
+            return DecryptionResult(vectors, release: manifest.policy.release, timings: timings)
         } catch {
             // A full pool, missing memory or a client that left say nothing of key or ciphertext, and must not
             // suspend anybody's key set.

@@ -58,11 +58,17 @@ extension KeyManager {
         guard manifest.body.parameters.digest == profile.parameters.digest else {
             throw .homomorphicEncryption(.parameterMismatch)
         }
-        for input in inputs {
+        guard profile.resultCount(inputs: inputs.count) != nil else {
+            throw .invalidRequest(
+                reason: "\(profile.model) takes \(profile.operands ?? 1) ciphertexts at a time, in turn")
+        }
+        let purpose = profile.parameters.scheme.messages.boundsInputs ? EncryptionPurpose(profile) : nil
+        for (index, input) in inputs.enumerated() {
             let id = CiphertextRow.id(keySet: keySet, digest: input)
             guard let known = try await records.read(CiphertextRow.self, id: id), known.row.job == nil else {
                 throw .notVouched(input)
             }
+            if let purpose, known.row.purpose != purpose.mark(index) { throw .inputNotForCircuit(input) }
         }
         let job = JobRow(
             job: Self.newIdentifier("job"), keySet: keySet, tenant: requester.tenant,
@@ -108,7 +114,8 @@ extension KeyManager {
         let receipt: SignedStatement<Receipt>
         do {
             receipt = try SignedStatement(verifying: envelope, pinned: [unit.verificationKey])
-            try receipt.body.validate(answering: try sign(stored.row).body, profile: stored.row.profile)
+            try receipt.body.validate(
+                answering: try sign(stored.row).body, profile: stored.row.profile, operands: profile.operands ?? 1)
             guard stored.row.unit == unit.name else { throw AttestationError.mismatch(field: "evaluation unit") }
             guard receipt.body.outputs == outputs.map({ Digest(of: $0) }) else {
                 throw AttestationError.mismatch(field: "list of outputs")

@@ -41,6 +41,8 @@ final class KeySetMaterial: Sendable {
 
     func decryptRaw(_ ciphertext: Ciphertext) throws -> CKKSPlaintext { try secret.key.decryptRaw(ciphertext) }
 
+    func decryptBFV(_ ciphertext: Ciphertext) throws -> BFVPlaintext { try secret.key.decryptBFV(ciphertext) }
+
     /// A manifest with the seed's proof.
     func manifest(_ body: (borrowing SecretBytes, Digest) -> KeySetManifest) throws -> KeySetManifest {
         body(try holder.seed.manifestKey(context.parameterDigest), try commitment())

@@ -61,6 +61,8 @@ struct CiphertextRow: AuthenticatedRow {
     var keySet: String
     /// The job that it is the result of; nil for one that this service encrypted.
     var job: String?
+    /// Circuit and operand that the input was checked for, where it was.
+    var purpose: String?
 
     static func id(keySet: String, digest: Digest) -> String { "\(keySet).\(digest.hex)" }
 }

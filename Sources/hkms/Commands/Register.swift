@@ -14,6 +14,7 @@ struct Register: AsyncParsableCommand {
 
               hkms register --model heart-disease
               hkms register --preset ckks-14 --rotations 1,2,-4 --mode envelope
+              hkms register --preset bfv-13 --rotations 1 --row-swap
 
             If it is interrupted, repeat it with the request id that it told: you get the same key set.
             """)
@@ -23,12 +24,12 @@ struct Register: AsyncParsableCommand {
         case direct, envelope
     }
 
-    @Option(help: ArgumentHelp("Make the keys that this model needs.", valueName: "name"))
+    @Option(help: ArgumentHelp("Make the keys that this model or circuit needs.", valueName: "name"))
     var model: String?
     @Option(help: ArgumentHelp("Named parameters, see docs/api.md.", valueName: "name"))
     var preset: String?
     @Option(
-        help: ArgumentHelp("Parameters of your own: a JSON file with scheme, logN, q, p, alpha.", valueName: "file"))
+        help: ArgumentHelp("Parameters of your own: a JSON file with scheme, logN, q, p, alpha, and t for BFV.", valueName: "file"))
     var parameters: String?
     @Option(help: "How the seed is sealed.")
     var mode = Mode.direct
@@ -36,8 +37,10 @@ struct Register: AsyncParsableCommand {
         parsing: .unconditional,
         help: ArgumentHelp("Rotations by slots, positive to the left: 1,2,-4", valueName: "list"))
     var rotations: Rotations?
-    @Flag(help: "Make the key of complex conjugation.")
+    @Flag(help: "CKKS: make the key of complex conjugation.")
     var conjugation = false
+    @Flag(help: "BFV: make the key that swaps the two rows.")
+    var rowSwap = false
     @Option(help: ArgumentHelp("One of your groups, to own the key set instead of you.", valueName: "name"))
     var group: String?
     @Option(help: ArgumentHelp("Id of this request; a fresh UUID by default.", valueName: "id"))
@@ -53,8 +56,9 @@ struct Register: AsyncParsableCommand {
         guard [model, preset, parameters].count(where: { $0 != nil }) == 1 else {
             throw ValidationError("Give exactly one of --model, --preset and --parameters.")
         }
-        guard model == nil || (rotations == nil && !conjugation) else {
-            throw ValidationError("The model decides rotations and conjugation; leave out --rotations, --conjugation.")
+        guard model == nil || (rotations == nil && !conjugation && !rowSwap) else {
+            throw ValidationError(
+                "The model decides rotations; leave out --rotations, --conjugation and --row-swap.")
         }
         if let decryptionBudget, decryptionBudget < 1 {
             throw ValidationError("--decryption-budget is 1 or more.")
@@ -80,6 +84,7 @@ struct Register: AsyncParsableCommand {
         if let parameters { request.parameters = try Self.readParameters(parameters) }
         request.rotations = rotations?.steps
         if conjugation { request.conjugation = true }
+        if rowSwap { request.rowSwap = true }
         request.group = group
         request.decryptionBudget = decryptionBudget
         if decryptAny { request.decryptAny = true }
@@ -91,7 +96,7 @@ struct Register: AsyncParsableCommand {
         guard let parameters = try? APIJSON.decode(ParametersBody.self, from: bytes) else {
             throw CommandFailure(
                 title: "Parameters not usable", detail: "\(path) is no JSON object of parameters",
-                fix: "Give scheme, logN, q, p and alpha, as hkms keysets show --json has them under parameters.",
+                fix: "Give scheme, logN, q, p and alpha, and t for BFV, as hkms keysets show --json has them under parameters.",
                 code: CommandFailure.inputData)
         }
         return parameters
