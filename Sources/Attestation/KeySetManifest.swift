@@ -63,18 +63,73 @@ public enum ReleaseNoise: String, Sendable, Codable {
     case exact
 }
 
+extension Scheme {
+    /// How results leave where no noise is added to them.
+    public var unfloodedRelease: ReleaseNoise {
+        switch self {
+        case .ckks: .raw
+        case .bfv: .exact
+        }
+    }
+}
+
 /// The rules of a key set that are signed with it.
 public struct KeySetPolicy: Sendable, Hashable, Codable {
-    public var release: ReleaseNoise
+    /// `raw` taints: no later version of the manifest says anything else, and nothing of it is for others.
+    public let release: ReleaseNoise
     /// Decryption of any ciphertext: equal to handing over the secret key.
-    public var decryptAny: Bool
-    /// Decryptions that are granted, over the key set's life; nil for no limit.
-    public var decryptionBudget: Int?
+    public let decryptAny: Bool
+    /// Decryptions that are granted, over the key set's life; nil for no limit, which flooding does not have.
+    public let decryptionBudget: Int?
+    /// The noise, where there is any.
+    public let flooding: FloodedRelease?
 
-    public init(release: ReleaseNoise = .raw, decryptAny: Bool = false, decryptionBudget: Int? = nil) {
+    /// Results leave as they are, to the owner alone.
+    public static func raw(decryptAny: Bool = false, decryptionBudget: Int? = nil) -> KeySetPolicy {
+        KeySetPolicy(release: .raw, decryptAny: decryptAny, decryptionBudget: decryptionBudget, flooding: nil)
+    }
+
+    /// Results leave with noise, as often as its budget says.
+    public static func flooded(_ flooding: FloodedRelease, decryptAny: Bool = false) -> KeySetPolicy {
+        KeySetPolicy(
+            release: .flooded, decryptAny: decryptAny, decryptionBudget: flooding.policy.budget, flooding: flooding)
+    }
+
+    /// Results leave as decryption gives them: raw in CKKS, exact in BFV.
+    public static func unflooded(
+        _ scheme: Scheme, decryptAny: Bool = false, decryptionBudget: Int? = nil
+    ) -> KeySetPolicy {
+        KeySetPolicy(
+            release: scheme.unfloodedRelease, decryptAny: decryptAny, decryptionBudget: decryptionBudget, flooding: nil)
+    }
+
+    private init(release: ReleaseNoise, decryptAny: Bool, decryptionBudget: Int?, flooding: FloodedRelease?) {
         self.release = release
         self.decryptAny = decryptAny
         self.decryptionBudget = decryptionBudget
+        self.flooding = flooding
+    }
+
+    /// Whom results are for.
+    public var audience: ReleaseAudience { flooding?.policy.audience ?? .owner }
+
+    private enum CodingKeys: String, CodingKey {
+        case release, decryptAny, decryptionBudget, flooding
+    }
+
+    public init(from decoder: any Decoder) throws {
+        let container = try decoder.container(keyedBy: CodingKeys.self)
+        release = try container.decode(ReleaseNoise.self, forKey: .release)
+        decryptAny = try container.decode(Bool.self, forKey: .decryptAny)
+        decryptionBudget = try container.decodeIfPresent(Int.self, forKey: .decryptionBudget)
+        flooding = try container.decodeIfPresent(FloodedRelease.self, forKey: .flooding)
+        guard (release == .flooded) == (flooding != nil),
+            flooding == nil || flooding?.policy.budget == decryptionBudget,
+            !(audience == .shared && decryptAny)
+        else {
+            throw DecodingError.dataCorruptedError(
+                forKey: .release, in: container, debugDescription: "the policy contradicts itself")
+        }
     }
 }
 
@@ -117,7 +172,9 @@ public struct KeySetObject: Sendable, Hashable, Codable {
 /// What a key set is: signed as a whole by the tenant's manifest key, and in its unchanging part proved
 /// by the seed.
 public struct KeySetManifest: Statement, Hashable {
-    public static let payloadType = "application/vnd.hkms.manifest.v1+json"
+    public static let payloadType = "application/vnd.hkms.manifest.v2+json"
+    /// Version 1 had no flooded release.
+    public static let earlierPayloadTypes = ["application/vnd.hkms.manifest.v1+json"]
 
     public struct Sealing: Sendable, Hashable, Codable {
         public var mode: ProtectionMode

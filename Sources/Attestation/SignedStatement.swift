@@ -8,12 +8,15 @@
 public protocol Statement: Codable, Sendable {
     /// The media type, which is signed too: a statement of one type is never taken for another.
     static var payloadType: String { get }
+    /// Media types of earlier versions that are still read. A statement keeps the type that it was signed with.
+    static var earlierPayloadTypes: [String] { get }
     /// Bytes that a payload may have at most.
     static var maximumPayloadBytes: Int { get }
 }
 
 extension Statement {
     public static var maximumPayloadBytes: Int { 1 << 20 }
+    public static var earlierPayloadTypes: [String] { [] }
 }
 
 /// A statement with its signature, as a DSSE envelope (Dead Simple Signing Envelope 1.0): the signature
@@ -24,6 +27,7 @@ public struct SignedStatement<Body: Statement>: Sendable {
     public let payload: [UInt8]
     public let signer: SigningKeyID
     private let signature: [UInt8]
+    private let payloadType: String
 
     /// Signs a statement.
     public init(_ body: Body, by key: SigningKey) throws(AttestationError) {
@@ -36,8 +40,9 @@ public struct SignedStatement<Body: Statement>: Sendable {
         self.payload = Array(payload)
         // What readers will see, dates rounded to seconds as they are written.
         self.body = try Self.decode(self.payload)
+        payloadType = Body.payloadType
         signer = key.id
-        signature = try key.sign(Self.preAuthenticationEncoding(self.payload))
+        signature = try key.sign(Self.preAuthenticationEncoding(self.payload, type: payloadType))
     }
 
     /// Reads an envelope and verifies that one of `pinned` signed it.
@@ -47,7 +52,7 @@ public struct SignedStatement<Body: Statement>: Sendable {
         guard let parsed = try? JSONDecoder().decode(Envelope.self, from: Data(envelope)) else {
             throw .malformed(reason: "not a DSSE envelope")
         }
-        guard parsed.payloadType == Body.payloadType else {
+        guard parsed.payloadType == Body.payloadType || Body.earlierPayloadTypes.contains(parsed.payloadType) else {
             throw .unexpectedType(found: String(parsed.payloadType.prefix(100)), expected: Body.payloadType)
         }
         guard let payload = Data(base64Encoded: parsed.payload), payload.count <= Body.maximumPayloadBytes,
@@ -55,10 +60,11 @@ public struct SignedStatement<Body: Statement>: Sendable {
             let signature = Data(base64Encoded: first.sig)
         else { throw .malformed(reason: "payload or signature is not valid base64, or there is not one signature") }
         guard let key = pinned.first(where: { $0.id == first.keyid }) else { throw .unknownSigner }
-        let message = Self.preAuthenticationEncoding(Array(payload))
+        let message = Self.preAuthenticationEncoding(Array(payload), type: parsed.payloadType)
         guard key.isValid(Array(signature), for: message) else { throw .badSignature }
         self.payload = Array(payload)
         body = try Self.decode(self.payload)
+        payloadType = parsed.payloadType
         signer = key.id
         self.signature = Array(signature)
     }
@@ -69,7 +75,7 @@ public struct SignedStatement<Body: Statement>: Sendable {
     /// The envelope as JSON.
     public func serialized() throws(AttestationError) -> [UInt8] {
         let envelope = Envelope(
-            payloadType: Body.payloadType, payload: Data(payload).base64EncodedString(),
+            payloadType: payloadType, payload: Data(payload).base64EncodedString(),
             signatures: [Envelope.Signature(keyid: signer, sig: Data(signature).base64EncodedString())])
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
@@ -88,9 +94,8 @@ public struct SignedStatement<Body: Statement>: Sendable {
     }
 
     /// DSSE's PAE: "DSSEv1" SP len(type) SP type SP len(body) SP body.
-    private static func preAuthenticationEncoding(_ payload: [UInt8]) -> [UInt8] {
-        let type = Body.payloadType
-        return Array("DSSEv1 \(type.utf8.count) \(type) \(payload.count) ".utf8) + payload
+    private static func preAuthenticationEncoding(_ payload: [UInt8], type: String) -> [UInt8] {
+        Array("DSSEv1 \(type.utf8.count) \(type) \(payload.count) ".utf8) + payload
     }
 
     private struct Envelope: Codable {

@@ -103,6 +103,18 @@ public struct InferencePlan: Sendable {
             inputLevel: inputLevel, outputLevel: level, batch: packing.batch, evaluationKeys: keys)
     }
 
+    /// Bytes that ``CompiledModel`` takes for encoded weights, at most.
+    public var compiledByteCount: Int {
+        let row = profile.parameters.degree * 8
+        return steps.reduce(0) { sum, step in
+            switch step {
+            case .diagonals(_, _, let period, _, let level): sum + (period + 1) * level * row
+            case .square: sum
+            case .dotProduct(_, _, let level): sum + 2 * level * row
+            }
+        }
+    }
+
     static func powerOfTwo(atLeast value: Int) -> Int {
         var power = 1
         while power < value { power *= 2 }

@@ -14,16 +14,40 @@ public struct ModelDescriptor: Statement, Hashable {
     public let profile: CircuitProfile
     /// The evaluation unit that runs it.
     public let unit: String
+    /// How results of this profile are flooded, with the bound that the unit vouches for; nil for raw results.
+    public let release: PlannedRelease?
+
+    /// A release plan as it travels.
+    public struct PlannedRelease: Sendable, Hashable, Codable {
+        public let request: ReleaseRequest
+        public let policy: FloodingPolicy
+        /// What a released score is off by at most, but with a chance of 2^-40 a result.
+        public let accuracy: Double
+        /// What was chosen and why, in lines of text.
+        public let report: String
+    }
 
     public init(_ compiled: CompiledModel, unit: String) {
-        name = compiled.model.name
-        version = compiled.model.version
-        description = compiled.model.description
-        inputs = compiled.model.inputs
-        output = compiled.model.output
-        packing = compiled.plan.packing
-        profile = compiled.plan.profile
+        self.init(compiled.model, plan: compiled.plan, unit: unit)
+    }
+
+    public init(_ model: InferenceModel, plan: InferencePlan, unit: String) {
+        name = model.name
+        version = model.version
+        description = model.description
+        inputs = model.inputs
+        output = model.output
+        packing = plan.packing
+        profile = plan.profile
         self.unit = unit
+        release = plan.release.map {
+            PlannedRelease(request: $0.request, policy: $0.policy, accuracy: $0.accuracy, report: $0.report)
+        }
+    }
+
+    /// The rules for a key set of this profile; nil for raw results.
+    public var flooding: FloodedRelease? {
+        release.map { FloodedRelease(precision: $0.request.precision, policy: $0.policy) }
     }
 
     /// Checks what a gateway relies on; the signature says who wrote it, not that it makes sense.
@@ -38,6 +62,12 @@ public struct ModelDescriptor: Statement, Hashable {
         guard profile.parameters.scheme == .ckks else {
             throw InferenceError.malformedModel(reason: "it is not a CKKS circuit")
         }
+        guard let release, let flooding else { return }
+        try flooding.validate(for: profile)
+        let (request, policy) = (release.request, release.policy)
+        guard policy.statisticalBits == request.statisticalBits, policy.budget == request.budget,
+            policy.audience == request.audience, release.accuracy <= request.precision
+        else { throw InferenceError.malformedModel(reason: "its release policy is not the one that was asked for") }
     }
 
     /// Encodes raw records into the slots of as many plaintexts as they need.

@@ -1,3 +1,4 @@
+import Attestation
 import HomomorphicEncryption
 import RLWE
 import RealModule
@@ -32,6 +33,8 @@ public enum ReleasePlanError: Error, Equatable, Sendable, CustomStringConvertibl
     /// `nearest` is the finest precision that can be had for the same budget and statistical security; `budget` how
     /// many decryptions the asked precision can be had for, nil for none.
     case precisionOutOfReach(asked: Double, nearest: Double?, budget: Int?)
+    /// No plan of this model has the profile.
+    case anotherCircuit
 
     public var description: String {
         switch self {
@@ -45,6 +48,7 @@ public enum ReleasePlanError: Error, Equatable, Sendable, CustomStringConvertibl
             if let budget { parts.append("\(asked) can be had for \(budget) decryptions") }
             return "no secure parameters flood this model's results to within \(asked): "
                 + (parts.isEmpty ? "ask for a coarser precision or a smaller model" : parts.joined(separator: "; "))
+        case .anotherCircuit: return "the circuit profile is not one that this model is evaluated by"
         }
     }
 }
@@ -73,15 +77,7 @@ extension InferencePlan {
     /// together. All primes are below 2^50, which the fast kernels take.
     /// - Throws: ``ReleasePlanError``.
     public init(_ model: InferenceModel, release request: ReleaseRequest) throws(ReleasePlanError) {
-        guard request.precision.isFinite, request.precision >= 0x1p-40, request.precision <= 0x1p20 else {
-            throw .invalidRequest(reason: "the precision is between 2^-40 and 2^20")
-        }
-        guard (1...128).contains(request.statisticalBits) else {
-            throw .invalidRequest(reason: "statistical security is 1 to 128 bits")
-        }
-        guard (1...1 << 40).contains(request.budget) else {
-            throw .invalidRequest(reason: "the budget is 1 to 2^40 decryptions")
-        }
+        try InferencePlan.check(request)
         let most = (EncryptionParameters.maximumPrimes - 3) / 2
         guard model.layers.count <= most else { throw .tooDeep(layers: model.layers.count, most: most) }
         for logN in 12...EncryptionParameters.logNRange.upperBound {
@@ -91,6 +87,43 @@ extension InferencePlan {
             }
         }
         throw InferencePlan.outOfReach(model, request)
+    }
+
+    /// The plan behind a profile that ``init(_:release:)`` gave, here or elsewhere: nothing is searched, and the bound
+    /// is computed anew from the weights.
+    /// - Throws: ``ReleasePlanError``, ``ReleasePlanError/anotherCircuit`` for a profile that is none of this model.
+    public init(
+        _ model: InferenceModel, profile: CircuitProfile, release request: ReleaseRequest
+    ) throws(ReleasePlanError) {
+        try InferencePlan.check(request)
+        guard (try? profile.validate()) != nil else { throw .anotherCircuit }
+        let (depth, base) = (model.layers.count, profile.outputLevel)
+        let perLevel = (profile.inputLevel - base) / Swift.max(depth, 1)
+        let parameters = profile.parameters
+        guard parameters.scheme == .ckks, (1...2).contains(perLevel), base >= 1,
+            base + depth * perLevel == profile.inputLevel, profile.inputLevel <= parameters.q.count,
+            profile.inputLevel <= parameters.maximumEvaluationKeyLevel, profile.modelDigest == model.digest
+        else { throw .anotherCircuit }
+        let chain = Chain(parameters: parameters, scaleBits: profile.scaleBits, base: base, perLevel: perLevel)
+        guard let made = try InferencePlan.released(model, request, chain), made.accuracy <= request.precision,
+            made.bound.shortfallBits <= 0, made.fits(chain)
+        else { throw .precisionOutOfReach(asked: request.precision, nearest: nil, budget: nil) }
+        self = try InferencePlan.checking { () throws(InferenceError) in
+            try InferencePlan(model, chain, release: made)
+        }
+        guard self.profile.digest == profile.digest else { throw .anotherCircuit }
+    }
+
+    private static func check(_ request: ReleaseRequest) throws(ReleasePlanError) {
+        guard request.precision.isFinite, request.precision >= 0x1p-40, request.precision <= 0x1p20 else {
+            throw .invalidRequest(reason: "the precision is between 2^-40 and 2^20")
+        }
+        guard (1...128).contains(request.statisticalBits) else {
+            throw .invalidRequest(reason: "statistical security is 1 to 128 bits")
+        }
+        guard (1...1 << 40).contains(request.budget) else {
+            throw .invalidRequest(reason: "the budget is 1 to 2^40 decryptions")
+        }
     }
 
     /// The longest scale, two primes of 49 bits.

@@ -25,6 +25,7 @@ public final class EvaluationUnit: Sendable {
     private let cache: KeyCache
     private let pool: ComputePool
     private let evaluator: JobEvaluator
+    private let plans: ReleasePlans
     private let routes: SignedRoutes
     private let modelList: UnitModelList
     private let logger: Logger
@@ -62,11 +63,12 @@ public final class EvaluationUnit: Sendable {
         pool = ComputePool(
             numberOfThreads: configuration.limits.threads, maximumQueued: configuration.limits.queued)
         Parallelism.width = max(Parallelism.width, configuration.limits.threads)
+        plans = ReleasePlans(capacity: configuration.limits.planCacheBytes, pool: pool)
         evaluator = JobEvaluator(
             unit: configuration.name, signingKey: configuration.signingKey,
             models: Dictionary(
                 configuration.models.map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first }),
-            cache: cache, nonces: JobNonces(capacity: Self.rememberedNonces), pool: pool, clock: clock)
+            plans: plans, cache: cache, nonces: JobNonces(capacity: Self.rememberedNonces), pool: pool, clock: clock)
     }
 
     /// The server, to be run once as a service. On graceful shutdown it finishes the requests in flight.
@@ -89,6 +91,7 @@ public final class EvaluationUnit: Sendable {
         addHealthRoutes(to: router)
         let api = router.group("v1")
         routes.add("models", to: api, [.get: .init { [modelList] _ in try Response.json(modelList) }])
+        addPlanRoute(to: api)
         addManifestRoutes(to: api)
         let bodyBytes = configuration.limits.bodyBytes
         routes.add(
@@ -113,6 +116,27 @@ public final class EvaluationUnit: Sendable {
         for path: RouterPath in ["livez", "readyz"] { router.refuseOtherMethods(path, than: [.get]) }
     }
 
+    /// Plans a model for flooded results; the signed description has the bound that this unit vouches for.
+    private func addPlanRoute(to api: RouterGroup<ServiceContext>) {
+        routes.add(
+            "models/{model}/plan", to: api,
+            [
+                .post: .init(limit: { _ in 1 << 20 }) { [self] request in
+                    let name = request.parameters.get("model") ?? ""
+                    guard let model = (configuration.models.first { $0.name == name } as? CompiledModel)?.model else {
+                        throw UnitProblem.unknownModel(name)
+                    }
+                    guard let question = try? APIJSON.decode(PlanRequest.self, from: request.body) else {
+                        throw UnitProblem.malformedPlanRequest
+                    }
+                    let plan = try await plans.plan(model, question)
+                    let descriptor = ModelDescriptor(model, plan: plan, unit: configuration.name)
+                    let signed = try SignedStatement(descriptor, by: configuration.signingKey)
+                    return Response.bytes(try signed.serialized(), type: MediaType.envelope)
+                }
+            ])
+    }
+
     private func addManifestRoutes(to api: RouterGroup<ServiceContext>) {
         let envelopeBytes = min(configuration.limits.bodyBytes, 2 * KeySetManifest.maximumPayloadBytes)
         routes.add(
@@ -120,7 +144,7 @@ public final class EvaluationUnit: Sendable {
             [
                 .put: .init(limit: { _ in envelopeBytes }) { [self] request in
                     let digest = try request.digest("manifest")
-                    try cache.insert(try manifest(request.body, digest: digest))
+                    try cache.insert(try await manifest(request.body, digest: digest))
                     return try status(of: digest)
                 },
                 .get: .init { [self] request in try status(of: try request.digest("manifest")) },
@@ -144,7 +168,17 @@ public final class EvaluationUnit: Sendable {
         return try Response.json(UnitKeyStatus(have: have.map(\.hex), need: need.map(\.hex)))
     }
 
-    private func manifest(_ envelope: [UInt8], digest: Digest) throws(UnitProblem) -> HeldManifest {
+    private func manifest(_ envelope: [UInt8], digest: Digest) async throws -> HeldManifest {
+        let statement = try statement(envelope, digest: digest)
+        let models = configuration.models
+        guard statement.body.policy.release == .flooded else { return try HeldManifest(statement, models: models) }
+        // The bound of a large model takes a while.
+        return try await pool.run { try HeldManifest(statement, models: models) }
+    }
+
+    private func statement(
+        _ envelope: [UInt8], digest: Digest
+    ) throws(UnitProblem) -> SignedStatement<KeySetManifest> {
         let statement: SignedStatement<KeySetManifest>
         do throws(AttestationError) {
             statement = try SignedStatement(verifying: envelope, pinned: configuration.manifestKeys)
@@ -161,7 +195,7 @@ public final class EvaluationUnit: Sendable {
         if let tenant = configuration.tenant, statement.body.tenant != tenant {
             throw .manifestNotForThisUnit(field: "tenant")
         }
-        return try HeldManifest(statement, models: configuration.models)
+        return statement
     }
 
     /// What a manifest says of the key in the path.

@@ -6,6 +6,8 @@ import HomomorphicEncryption
 package struct HeldManifest: Sendable {
     package let digest: Digest
     package let body: KeySetManifest
+    /// The plan that its results are flooded by; nil for raw results, and where the model is not here.
+    package let plan: InferencePlan?
     /// The parameters' context; nil where no model here uses them.
     package let context: EncryptionContext?
     /// Its relinearization and Galois keys by digest.
@@ -23,8 +25,19 @@ package struct HeldManifest: Sendable {
         guard body.parameters.digest == body.parameterDigest.bytes else {
             throw .malformedManifest(reason: "its parameters do not have the digest that it names")
         }
-        let matching = models.filter { $0.context.parameterDigest == body.parameterDigest.bytes }
-        let context = matching.first?.context
+        plan = try Self.plan(body, models)
+        let profiles: [CircuitProfile]
+        let context: EncryptionContext?
+        if body.policy.release == .flooded {
+            profiles = plan.map { [$0.profile] } ?? []
+            do throws(HEError) {
+                context = try plan.map { plan throws(HEError) in try EncryptionContext.shared(plan.profile.parameters) }
+            } catch { throw .malformedManifest(reason: "\(error)") }
+        } else {
+            let matching = models.filter { $0.context.parameterDigest == body.parameterDigest.bytes }
+            profiles = matching.map(\.profile)
+            context = matching.first?.context
+        }
         var keys: [Digest: KeySetObject] = [:]
         for object in body.objects {
             guard let id = object.evaluationKeyID else { continue }
@@ -42,8 +55,8 @@ package struct HeldManifest: Sendable {
             }
         }
         var needed: Set<Digest> = []
-        for model in matching {
-            for id in model.profile.evaluationKeys {
+        for profile in profiles {
+            for id in profile.evaluationKeys {
                 if let object = Self.object(for: id, in: body.objects) { needed.insert(object.digest) }
             }
         }
@@ -54,6 +67,31 @@ package struct HeldManifest: Sendable {
         self.needed = body.objects.filter { needed.contains($0.digest) }
         // JSON of digests in hex, decoded twice: objects and dictionary.
         byteCount = 4 * statement.payload.count
+    }
+
+    /// The plan behind a manifest whose results are flooded. B is computed anew from the model's weights: this unit
+    /// vouches for no result that leaves with less noise than its model's error needs.
+    private static func plan(
+        _ body: KeySetManifest, _ models: [any Circuit]
+    ) throws(UnitProblem) -> InferencePlan? {
+        guard let flooding = body.policy.flooding, let request = PlanRequest(body) else { return nil }
+        guard let profile = body.profile, profile.parameters.digest == body.parameterDigest.bytes else {
+            throw .malformedManifest(reason: "its results are flooded, but not those of a circuit of its parameters")
+        }
+        do throws(AttestationError) {
+            try profile.validate()
+            try flooding.validate(for: profile)
+        } catch { throw .malformedManifest(reason: "\(error)") }
+        guard let model = models.first(where: { $0.digest == profile.modelDigest }) as? CompiledModel else { return nil }
+        let plan: InferencePlan
+        do throws(ReleasePlanError) {
+            plan = try InferencePlan(model.model, profile: profile, release: request.release)
+        } catch { throw .releasePlan(error) }
+        // Logarithms of another machine may differ in their last bit.
+        guard let own = plan.release?.policy, flooding.policy.errorBound >= own.errorBound * (1 - 0x1p-40) else {
+            throw .releaseBoundTooSmall
+        }
+        return plan
     }
 
     /// The keys that a circuit computes with. They depend on manifest and circuit alone, not on what else

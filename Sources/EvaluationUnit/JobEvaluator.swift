@@ -22,6 +22,7 @@ struct JobEvaluator: Sendable {
     let signingKey: SigningKey
     /// By name.
     let models: [String: any Circuit]
+    let plans: ReleasePlans
     let cache: KeyCache
     let nonces: JobNonces
     let pool: ComputePool
@@ -55,19 +56,25 @@ struct JobEvaluator: Sendable {
         }
         let manifest = try cache.manifest(job.manifest)
         guard job.keySet == manifest.body.keySet else { throw UnitProblem.jobKeySetMismatch }
-        guard let model = models[job.model] else { throw UnitProblem.unknownModel(job.model) }
-        guard job.modelDigest == model.digest else { throw UnitProblem.modelDigestMismatch(job.model) }
-        guard model.context.parameterDigest == manifest.body.parameterDigest.bytes else {
-            throw UnitProblem.parametersMismatch
+        guard let known = models[job.model] else { throw UnitProblem.unknownModel(job.model) }
+        guard job.modelDigest == known.digest else { throw UnitProblem.modelDigestMismatch(job.model) }
+        let isFlooded = manifest.body.policy.release == .flooded
+        guard let profile = isFlooded ? manifest.plan?.profile : known.profile, profile.modelDigest == known.digest,
+            profile.parameters.digest == manifest.body.parameterDigest.bytes
+        else { throw UnitProblem.parametersMismatch }
+        guard profile.resultCount(inputs: inputs.count) != nil else {
+            throw UnitProblem.incompleteOperands(model: job.model, operands: profile.operands ?? 1)
         }
-        guard model.profile.resultCount(inputs: inputs.count) != nil else {
-            throw UnitProblem.incompleteOperands(model: job.model, operands: model.profile.operands ?? 1)
+        let objects = try manifest.keys(for: profile)
+        var model = known
+        if isFlooded, let plan = manifest.plan, let network = known as? CompiledModel {
+            model = try await plans.compiled(network.model, by: plan)
         }
-        let objects = try manifest.keys(for: model.profile)
+        let circuit = model
         return try await cache.withKeys(objects, of: manifest.digest) { keys in
             try nonces.take(job.nonce, until: job.created + Double(Self.lifetimeSeconds + 1), now: now)
             do {
-                return try await run(job, model: model, keys: keys, inputs: inputs)
+                return try await run(job, model: circuit, keys: keys, inputs: inputs)
             } catch {
                 // Nothing was answered, so that the job may come again: after a refusal, or where the pool is full.
                 nonces.giveBack(job.nonce)

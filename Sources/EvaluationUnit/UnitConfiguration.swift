@@ -21,6 +21,8 @@ public struct UnitConfiguration: Sendable {
     public struct Limits: Sendable, Hashable {
         /// Memory for evaluation keys, in bytes.
         public var keyCacheBytes: Int
+        /// Memory for models compiled for flooded results, in bytes.
+        public var planCacheBytes: Int
         /// The longest body of a request, in bytes; keys have limits of their own.
         public var bodyBytes: Int
         /// Threads for homomorphic arithmetic.
@@ -29,10 +31,11 @@ public struct UnitConfiguration: Sendable {
         public var queued: Int
 
         public init(
-            keyCacheBytes: Int = 1024 << 20, bodyBytes: Int = 64 << 20,
+            keyCacheBytes: Int = 1024 << 20, planCacheBytes: Int = 1024 << 20, bodyBytes: Int = 64 << 20,
             threads: Int = ProcessInfo.processInfo.activeProcessorCount, queued: Int = 256
         ) {
             self.keyCacheBytes = keyCacheBytes
+            self.planCacheBytes = planCacheBytes
             self.bodyBytes = bodyBytes
             self.threads = threads
             self.queued = queued
@@ -177,6 +180,7 @@ public struct UnitConfiguration: Sendable {
             var limits = Limits()
             guard let section = root.optionalSection("limits") else { return limits }
             limits.keyCacheBytes = section.int("keyCacheMiB", default: 1024, in: 1...1_048_576) << 20
+            limits.planCacheBytes = section.int("planCacheMiB", default: 1024, in: 1...1_048_576) << 20
             limits.bodyBytes = section.int("bodyMiB", default: 64, in: 1...1024) << 20
             limits.threads = section.int("threads", default: limits.threads, in: 1...1024)
             limits.queued = section.int("queued", default: 256, in: 0...65_536)

@@ -1,4 +1,5 @@
 import Attestation
+import EncryptedInference
 import HomomorphicEncryption
 import ServiceKit
 
@@ -14,6 +15,15 @@ package enum UnitProblem: Error, Equatable {
     case manifestDigestMismatch(found: Digest)
     case manifestNotActive(KeySetState)
     case manifestNotForThisUnit(field: String)
+
+    /// The key set's noise is planned for less error than the model's results have.
+    case releaseBoundTooSmall
+
+    // Plans
+    case malformedPlanRequest
+    case releasePlan(ReleasePlanError)
+    case plannerBusy
+    case planCacheTooSmall(needed: Int, capacity: Int)
 
     // Evaluation keys
     case keyNotInManifest(Digest)
@@ -54,9 +64,11 @@ extension UnitProblem: ProblemConvertible {
 
     private var title: String {
         switch self {
-        case .malformedDigest: "The request is not valid"
+        case .malformedDigest, .malformedPlanRequest: "The request is not valid"
+        case .releasePlan: "The release cannot be planned"
+        case .plannerBusy, .planCacheTooSmall: "No room for plans"
         case .unknownManifest, .manifestNotTrusted, .malformedManifest, .manifestDigestMismatch, .manifestNotActive,
-            .manifestNotForThisUnit:
+            .manifestNotForThisUnit, .releaseBoundTooSmall:
             "The manifest is not accepted"
         case .keyNotInManifest, .keyDigestMismatch, .malformedKey, .keyContradictsManifest, .noModelForParameters:
             "The evaluation key is not accepted"
@@ -104,6 +116,29 @@ extension UnitProblem: ProblemConvertible {
             (
                 "manifest-not-for-this-unit", 403, "The manifest is of another \(field) than this unit serves.",
                 "Use a unit of the same \(field), or correct \(field) in this unit's configuration."
+            )
+        case .releaseBoundTooSmall:
+            (
+                "release-bound-too-small", 409,
+                "The manifest's release policy is for a smaller error than this model's results have.",
+                "Register a key set anew, with the bound that this unit signs."
+            )
+        case .malformedPlanRequest:
+            (
+                "malformed-plan-request", 400, "The body does not say what release is asked for.",
+                "Send the JSON of docs/api.md."
+            )
+        case .releasePlan(let error): Self.facts(error)
+        case .plannerBusy:
+            (
+                "planner-busy", 503, "Too many release plans are asked for at once.",
+                "Try again after the time that Retry-After names."
+            )
+        case .planCacheTooSmall(let needed, let capacity):
+            (
+                "plan-cache-too-small", 507,
+                "The model compiled for this release takes \(needed) bytes of memory; there are \(capacity).",
+                "The operator raises limits.planCacheMiB in the unit's configuration."
             )
         case .keyNotInManifest(let digest):
             (
@@ -228,6 +263,24 @@ extension UnitProblem: ProblemConvertible {
                 "unsuitable-ciphertext", 409, "Input \(index): \(reason).",
                 "Encrypt inputs at the level and scale of the model's profile."
             )
+        }
+    }
+
+    private static func facts(_ error: ReleasePlanError) -> Facts {
+        let detail = error.description.prefix(1).uppercased() + error.description.dropFirst() + "."
+        return switch error {
+        case .invalidRequest:
+            ("invalid-release", 422, detail, "Correct precision, statistical bits or number of decryptions.")
+        case .precisionOutOfReach:
+            (
+                "precision-out-of-reach", 422, detail,
+                "Ask for a coarser precision, fewer decryptions or less statistical security."
+            )
+        case .tooDeep:
+            ("model-too-deep-to-flood", 422, detail, "Use a model of fewer layers, or ask for release raw.")
+        case .model: ("invalid-model", 409, detail, "Tell the owner of the model.")
+        case .anotherCircuit:
+            ("circuit-mismatch", 409, detail, "Register a key set anew: the model, or how it is planned, changed.")
         }
     }
 

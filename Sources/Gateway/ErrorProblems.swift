@@ -164,12 +164,6 @@ enum ErrorProblems {
                 fix: scheme == .bfv
                     ? "Give integers, or model and integerRecords; or use a CKKS key set."
                     : "Give vectors, or model and records; or use a BFV key set.")
-        case .inputNotForCircuit(let digest):
-            return Problem(
-                name: "input-not-for-circuit", title: "The input was not checked for this circuit", status: 403,
-                detail: "Ciphertext \(digest.hex) was not encrypted as this operand of the circuit, so that nobody "
-                    + "knows that the exact result fits.",
-                fix: "Encrypt integerRecords for the circuit, and send the ciphertexts in the order in which they came.")
         case .unitIsRequester(let unit):
             return Problem(
                 name: "unit-is-requester", title: "Unit and requester must differ", status: 403,
@@ -191,6 +185,37 @@ enum ErrorProblems {
             return Problem(
                 name: "budget-exhausted", title: "The decryption budget is used up", status: 403,
                 detail: "This key set has no decryptions left.", fix: "Register a new key set.")
+        case .keySetIsRaw(let id):
+            return Problem(
+                name: "key-set-is-raw", title: "The key set's results are raw", status: 409,
+                detail: "Key set \(id) was registered with release raw, which it has for ever.",
+                fix: "Register a key set without release, whose results are flooded.")
+        case .keySetIsFlooded(let id):
+            return Problem(
+                name: "key-set-is-flooded", title: "The key set's results are flooded", status: 409,
+                detail: "Key set \(id) releases nothing raw.", fix: "Register a key set with release raw.")
+        case .keySetTainted(let id):
+            return Problem(
+                name: "key-set-tainted", title: "Nothing of the key set is shared any more", status: 403,
+                detail: "Results of key set \(id) were released raw; others may not see any.",
+                fix: "Register a new key set.")
+        case .otherCircuit(let id):
+            return Problem(
+                name: "key-set-does-not-fit-model", title: "The key set does not fit the model", status: 409,
+                detail: "The noise of key set \(id) was planned for another circuit.",
+                fix: "Register a key set for this model.")
+        case .notCircuitInput(let digest):
+            return Problem(
+                name: "not-a-model-input", title: "The ciphertext is no input of the model", status: 409,
+                detail: "Ciphertext \(digest.hex) was not encrypted as this input of the model or circuit, so that the "
+                    + "noise may not hide its result's error, or an exact result may not fit.",
+                fix: "Encrypt records, or vectors with the model's name: both are checked against its ranges. Send "
+                    + "ciphertexts in the order in which they came.")
+        case .precisionNotKept(let precision):
+            return Problem(
+                name: "precision-not-kept", title: "The noise is larger than the precision", status: 409,
+                detail: "What was encrypted and not computed on cannot be released within \(precision) here.",
+                fix: "Decrypt results of the model, or register a key set with a coarser precision.")
         case .objectTampered(let name):
             return Problem(
                 name: "object-tampered", title: "A stored object was altered", status: 500,

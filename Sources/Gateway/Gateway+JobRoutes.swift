@@ -17,8 +17,8 @@ extension Gateway {
             }
             let inputs = try await bundle(request)
             let requester = try requester(context)
-            let model = try await units.model(named: name)
             let manifest = try await manager.signedManifest(keySet, as: requester)
+            let model = try await units.model(named: name, for: manifest.body)
             try requireKeys(manifest.body, for: model.descriptor.profile)
             let job = try await jobs.start {
                 try await manager.openJob(

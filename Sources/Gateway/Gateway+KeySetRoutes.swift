@@ -21,10 +21,12 @@ extension Gateway {
         group.post { [self] request, context in
             let body = try await request.decodeJSON(RegisterRequest.self, limit: 1 << 20)
             let requester = try requester(context)
-            let result = try await manager.register(try await registration(body, requester), as: requester)
+            let (registration, report) = try await registration(body, requester)
+            let result = try await manager.register(registration, as: requester)
+            var info = KeySetInfo(result.keySet)
+            info.releaseReport = report
             return try Response.json(
-                KeySetInfo(result.keySet), status: result.isNew ? .created : .ok,
-                timings: ServerTiming(result.timings))
+                info, status: result.isNew ? .created : .ok, timings: ServerTiming(result.timings))
         }
         group.get { [self] _, context in
             try Response.json(
@@ -92,16 +94,26 @@ extension Gateway {
                 throw Problem.badRequest(
                     "complex and unsigned are of different schemes", fix: "Give the one of the key set's scheme.")
             }
+            var expected: ReleaseNoise?
+            if let text = request.uri.queryParameters["release"] {
+                expected = ReleaseNoise(rawValue: String(text))
+                guard expected != nil else {
+                    throw Problem.badRequest(
+                        "release is none of flooded, raw and exact", fix: "Leave it out, or set it.")
+                }
+            }
             let result = try await manager.decrypt(
                 ciphertexts, of: parameter("id", context), count: count,
-                form: complex ? .complex : unsigned ? .unsigned : .standard, as: requester(context))
+                form: complex ? .complex : unsigned ? .unsigned : .standard, expecting: expected,
+                as: requester(context))
             let vectors = result.vectors.map { vector in
                 EncryptRequest.Vector(
                     real: vector.map(\.real), imaginary: complex ? vector.map(\.imaginary) : nil)
             }
             return try Response.json(
                 DecryptResponse(
-                    release: result.release.rawValue, vectors: vectors,
+                    release: result.release.rawValue, flooding: result.flooding.map { FloodingBody($0) },
+                    decryptionsLeft: result.decryptionsLeft, vectors: vectors,
                     integers: result.integers.isEmpty ? nil : result.integers),
                 timings: ServerTiming(result.timings))
         }
@@ -129,16 +141,21 @@ extension Gateway {
             body, maximumCount: KeyManager.maximumVectors, maximumBytes: configuration.bodyBytes)
     }
 
-    private func registration(_ body: RegisterRequest, _ requester: Requester) async throws -> RegistrationRequest {
+    /// - Returns: also what was planned for flooded results, in words.
+    private func registration(
+        _ body: RegisterRequest, _ requester: Requester
+    ) async throws -> (request: RegistrationRequest, report: String?) {
         guard let mode = ProtectionMode(rawValue: body.mode), mode != .ephemeral else {
             throw Problem.badRequest("mode is neither direct nor envelope", fix: "Set mode to direct or envelope.")
         }
         let owner =
             body.group.map { KeySetOwner(kind: .group, issuer: requester.issuer, subject: $0) } ?? requester.owner
-        func policy(_ scheme: Scheme) -> KeySetPolicy {
-            KeySetPolicy(
-                release: scheme.standardRelease, decryptAny: body.decryptAny ?? false,
-                decryptionBudget: body.decryptionBudget)
+        let decryptAny = body.decryptAny ?? false
+        let asked = AskedRelease(
+            release: body.release, precision: body.precision, statisticalBits: body.statisticalBits,
+            decryptions: body.decryptionBudget, audience: body.audience)
+        func unflooded(_ scheme: Scheme) -> KeySetPolicy {
+            .unflooded(scheme, decryptAny: decryptAny, decryptionBudget: body.decryptionBudget)
         }
         guard [body.model != nil, body.preset != nil, body.parameters != nil].filter({ $0 }).count == 1 else {
             throw Problem.badRequest(
@@ -146,15 +163,26 @@ extension Gateway {
                 fix: "Name the model that the keys are for, or a preset.")
         }
         if let name = body.model {
-            let profile = try await units.model(named: name).descriptor.profile
-            return RegistrationRequest(
+            let listed = try await units.model(named: name)
+            var (profile, report) = (listed.descriptor.profile, String?.none)
+            var policy = unflooded(profile.parameters.scheme)
+            if let release = try releaseRequest(asked, scheme: profile.parameters.scheme) {
+                let planned = try await units.model(named: name, planned: PlanRequest(release: release)).network()
+                profile = planned.profile
+                policy = planned.flooding.map { .flooded($0, decryptAny: decryptAny) } ?? policy
+                report = planned.release?.report
+            }
+            let request = RegistrationRequest(
                 requestID: body.requestId, mode: mode, owner: owner, parameters: profile.parameters,
-                evaluationKeys: profile.evaluationKeys, profile: profile, policy: policy(profile.parameters.scheme))
+                evaluationKeys: profile.evaluationKeys, profile: profile, policy: policy)
+            return (request, report)
         }
         let parameters = try parameters(body)
-        return RegistrationRequest(
+        guard try releaseRequest(asked, scheme: parameters.scheme) == nil else { throw Self.floodingNeedsModel }
+        let request = RegistrationRequest(
             requestID: body.requestId, mode: mode, owner: owner, parameters: parameters,
-            evaluationKeys: try evaluationKeys(body, parameters), profile: nil, policy: policy(parameters.scheme))
+            evaluationKeys: try evaluationKeys(body, parameters), profile: nil, policy: unflooded(parameters.scheme))
+        return (request, nil)
     }
 
     private func parameters(_ body: RegisterRequest) throws -> EncryptionParameters {
@@ -218,26 +246,27 @@ extension Gateway {
         let kinds = [
             body.vectors != nil, body.integers != nil, body.records != nil, body.integerRecords != nil,
         ]
-        guard kinds.filter({ $0 }).count == 1,
-            (body.model != nil) == (body.records != nil || body.integerRecords != nil)
+        guard kinds.filter({ $0 }).count == 1, body.vectors != nil || (body.model == nil) == (body.integers != nil)
         else {
             throw Problem.badRequest(
-                "the body has not exactly one of vectors, integers, or model with records or integerRecords",
-                fix: "Give vectors, or model and records; under BFV integers, or model and integerRecords.")
+                "the body has neither vectors, nor model and records, nor integers, nor model and integerRecords",
+                fix: "Give vectors, or model and records, or model and its packed vectors; under BFV integers, or "
+                    + "model and integerRecords.")
         }
         if let integers = body.integers {
             return try await manager.encrypt(
                 integers.map { body.unsigned == true ? .residues($0) : .integers($0) }, under: keySet,
                 scaleBits: body.scaleBits, level: body.level, as: requester)
         }
-        if let name = body.model, let records = body.integerRecords {
-            let circuit = try await units.model(named: name).integerCircuit()
+        if let records = body.integerRecords {
+            let circuit = try await units.model(named: body.model ?? "").integerCircuit()
             return try await manager.encrypt(
                 circuit.slots(of: records).map { .integers($0) }, under: keySet, level: circuit.profile.inputLevel,
-                for: EncryptionPurpose(circuit.profile), as: requester)
+                circuit: circuit.profile, as: requester)
         }
+        var inputs: [EncryptionInput] = []
         if let vectors = body.vectors {
-            let inputs = try vectors.map { vector in
+            inputs = try vectors.map { vector in
                 if let imaginary = vector.imaginary, imaginary.count != vector.real.count {
                     throw Problem.badRequest(
                         "a vector has \(vector.real.count) real and \(imaginary.count) imaginary parts",
@@ -246,14 +275,36 @@ extension Gateway {
                 return EncryptionInput(
                     vector.real.enumerated().map { Complex($1, vector.imaginary?[$0] ?? 0) })
             }
-            return try await manager.encrypt(
-                inputs, under: keySet, scaleBits: body.scaleBits, level: body.level, as: requester)
+            if body.model == nil {
+                return try await manager.encrypt(
+                    inputs, under: keySet, scaleBits: body.scaleBits, level: body.level, as: requester)
+            }
         }
-        let descriptor = try await units.model(named: body.model ?? "").network()
-        let slots = try descriptor.slots(of: (body.records ?? []).map { Record($0) })
+        let manifest = try await manager.signedManifest(keySet, as: requester).body
+        let descriptor = try await units.model(named: body.model ?? "", for: manifest).network()
+        if let records = body.records {
+            inputs = try descriptor.slots(of: records.map { Record($0) }).map { EncryptionInput(real: $0) }
+        } else {
+            try requireInputs(inputs, of: descriptor)
+        }
         return try await manager.encrypt(
-            slots.map { EncryptionInput(real: $0) }, under: keySet, scaleBits: descriptor.profile.scaleBits,
-            level: descriptor.profile.inputLevel, as: requester)
+            inputs, under: keySet, scaleBits: descriptor.profile.scaleBits, level: descriptor.profile.inputLevel,
+            circuit: descriptor.profile, as: requester)
+    }
+
+    /// Squares multiply errors by messages: the bound behind flooded results is for inputs within the model's ranges.
+    private func requireInputs(_ inputs: [EncryptionInput], of descriptor: ModelDescriptor) throws {
+        for (index, input) in inputs.enumerated() {
+            if case .complex(let values) = input, values.allSatisfy({ $0.imaginary == 0 }),
+                descriptor.holds(values.map(\.real))
+            {
+                continue
+            }
+            throw Problem(
+                name: "vector-out-of-range", title: "The vectors are no inputs of the model", status: 422,
+                detail: "Vector \(index + 1) has a value outside of the range of its feature, or is too long.",
+                fix: "Give records instead of vectors, or correct it; GET /v1/models describes every field.")
+        }
     }
 }
 
@@ -292,7 +343,8 @@ extension KeySetInfo {
             suite: manifest.suite, generation: manifest.generation, parameters: ParametersBody(manifest.parameters),
             parameterDigest: manifest.parameterDigest.hex, manifestVersion: manifest.version,
             manifestDigest: description.manifestDigest.hex, model: manifest.profile?.model,
-            release: manifest.policy.release.rawValue, decryptAny: manifest.policy.decryptAny,
+            release: manifest.policy.release.rawValue, flooding: manifest.policy.flooding.map { FloodingBody($0) },
+            decryptAny: manifest.policy.decryptAny,
             exposed: description.exposed, tainted: description.tainted,
             counters: Counters(
                 encryptions: description.counters.encryptions, decryptions: description.counters.decryptions,

@@ -15,7 +15,7 @@ extension Gateway {
         }
         group.post("{model}/predict") { [self] request, context in
             let body = try await request.decodeJSON(PredictRequest.self, limit: configuration.bodyBytes)
-            let model = try await units.model(named: parameter("model", context))
+            let model = try parameter("model", context)
             let requester = try requester(context)
             let records = body.records.map { Record($0) }
             guard (body.ephemeral ?? false) != (body.keySet != nil) else {
@@ -25,9 +25,21 @@ extension Gateway {
             }
             let prediction: Prediction
             if let keySet = body.keySet {
-                prediction = try await predict(records, model: model, keySet: keySet, as: requester)
+                guard body.precision == nil, body.statisticalBits == nil else {
+                    throw Problem.badRequest(
+                        "precision and statisticalBits are those of the key set",
+                        fix: "Leave them out, or ask for an ephemeral key set.")
+                }
+                let manifest = try await manager.signedManifest(keySet, as: requester)
+                try requireRelease(body.release, manifest.body)
+                prediction = try await predict(
+                    records, model: units.model(named: model, for: manifest.body), under: manifest, as: requester)
             } else {
-                prediction = try await predictEphemerally(records, model: model, as: requester)
+                let release = try releaseRequest(
+                    AskedRelease(
+                        release: body.release, precision: body.precision, statisticalBits: body.statisticalBits,
+                        decryptions: Self.ephemeralDecryptions))
+                prediction = try await predictEphemerally(records, model: model, release: release, as: requester)
             }
             return try Response.json(prediction.response, timings: ServerTiming(prediction.timings))
         }
@@ -42,16 +54,16 @@ extension Gateway {
 
     /// Encrypt, evaluate, decrypt, under a registered key set.
     private func predict(
-        _ records: [Record], model: UnitDirectory.Model, keySet: String, as requester: Requester
+        _ records: [Record], model: UnitDirectory.Model, under manifest: SignedStatement<KeySetManifest>,
+        as requester: Requester
     ) async throws -> Prediction {
-        let profile = model.descriptor.profile
+        let (profile, keySet) = (model.descriptor.profile, manifest.body.keySet)
         let slots = try model.network().slots(of: records)
-        let manifest = try await manager.signedManifest(keySet, as: requester)
         try requireKeys(manifest.body, for: profile)
         var timings = StepTimings()
         let encrypted = try await manager.encrypt(
             slots.map { EncryptionInput(real: $0) }, under: keySet, scaleBits: profile.scaleBits,
-            level: profile.inputLevel, as: requester)
+            level: profile.inputLevel, circuit: profile, as: requester)
         timings.merge(encrypted.timings)
         let registered = model.client.unit.registered
         let job = try await manager.openJob(
@@ -79,18 +91,20 @@ extension Gateway {
         return Prediction(
             response: try response(
                 decrypted.vectors.map { $0.map(\.real) }, records: records.count, model: model, manifest: manifest.body,
-                job: job.body.job, inputs: encrypted.ciphertexts, outputs: outputs),
+                left: decrypted.decryptionsLeft, job: job.body.job, inputs: encrypted.ciphertexts, outputs: outputs),
             timings: timings)
     }
 
     /// The same with a key set that exists for this request only.
     private func predictEphemerally(
-        _ records: [Record], model: UnitDirectory.Model, as requester: Requester
+        _ records: [Record], model name: String, release: ReleaseRequest?, as requester: Requester
     ) async throws -> Prediction {
+        let (model, slots) = try await ephemeralModel(records, name, release)
         let profile = model.descriptor.profile
-        let slots = try model.network().slots(of: records)
+        let policy = try model.network().flooding.map { KeySetPolicy.flooded($0) } ?? .raw()
         var timings = StepTimings()
-        let keySet = try await manager.makeEphemeralKeySet(for: profile, as: requester, timings: &timings)
+        let keySet = try await manager.makeEphemeralKeySet(
+            for: profile, policy: policy, as: requester, timings: &timings)
         let inputs = try await keySet.encrypt(slots, profile: profile, timings: &timings)
         let registered = model.client.unit.registered
         let job = try keySet.openJob(
@@ -110,12 +124,35 @@ extension Gateway {
             try? await model.client.forget(keySet.manifest.digest)
             return Prediction(
                 response: try response(
-                    vectors, records: records.count, model: model, manifest: keySet.manifest.body, job: job.body.job,
-                    inputs: inputs, outputs: result.outputs),
+                    vectors, records: records.count, model: model, manifest: keySet.manifest.body, left: nil,
+                    job: job.body.job, inputs: inputs, outputs: result.outputs),
                 timings: timings)
         } catch {
             try? await model.client.forget(keySet.manifest.digest)
             throw error
+        }
+    }
+
+    /// Decryptions that the noise of an ephemeral key set is made for, at least: few plans serve all requests.
+    private static let ephemeralDecryptions = 16
+
+    /// A model planned for as many decryptions as the records take: the key ends with them.
+    private func ephemeralModel(
+        _ records: [Record], _ name: String, _ release: ReleaseRequest?
+    ) async throws -> (UnitDirectory.Model, slots: [[Double]]) {
+        guard let release else {
+            let model = try await units.model(named: name)
+            return (model, try model.network().slots(of: records))
+        }
+        var budget = release.budget
+        while true {
+            let request = ReleaseRequest(
+                precision: release.precision, statisticalBits: release.statisticalBits, budget: budget)
+            let model = try await units.model(named: name, planned: PlanRequest(release: request))
+            let slots = try model.network().slots(of: records)
+            if slots.count <= budget { return (model, slots) }
+            // Larger rings hold more records.
+            while budget < slots.count { budget *= 2 }
         }
     }
 
@@ -128,6 +165,9 @@ extension Gateway {
         }
         guard manifest.parameters.digest == profile.parameters.digest else {
             throw misfit("The key set has other parameters than the model.")
+        }
+        guard manifest.policy.release == .raw || manifest.profile?.digest == profile.digest else {
+            throw KeyManagementError.otherCircuit(keySet: manifest.keySet)
         }
         for key in profile.evaluationKeys {
             let kind: KeySetObject.Kind = key.kind == .galois ? .galois : .relinearization
@@ -196,8 +236,8 @@ extension Gateway {
     }
 
     private func response(
-        _ vectors: [[Double]], records: Int, model: UnitDirectory.Model, manifest: KeySetManifest, job: String,
-        inputs: [[UInt8]], outputs: [[UInt8]]
+        _ vectors: [[Double]], records: Int, model: UnitDirectory.Model, manifest: KeySetManifest,
+        left: Int?, job: String, inputs: [[UInt8]], outputs: [[UInt8]]
     ) throws -> PredictResponse {
         let descriptor = try model.network()
         var scores: [Double] = []
@@ -206,7 +246,8 @@ extension Gateway {
         }
         return PredictResponse(
             model: descriptor.name, keySet: manifest.keySet, unit: descriptor.unit, job: job,
-            release: manifest.policy.release.rawValue, batches: inputs.count,
+            release: manifest.policy.release.rawValue, flooding: manifest.policy.flooding.map { FloodingBody($0) },
+            decryptionsLeft: left, batches: inputs.count,
             predictions: scores.map { .init(score: $0, label: descriptor.output.label(for: $0)) },
             bytes: .init(
                 publicKey: manifest.publicKey?.bytes ?? 0,

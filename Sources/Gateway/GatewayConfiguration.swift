@@ -1,4 +1,6 @@
 import Attestation
+import EncryptedInference
+import HomomorphicEncryption
 import KeyManagement
 import SecretMemory
 import ServerKit
@@ -41,6 +43,8 @@ public struct GatewayConfiguration: Sendable {
     public let tokensFile: String
     public let units: [Unit]
     public let decryptAnyOwners: [KeySetOwner]
+    /// What flooded results have where nothing is asked.
+    public let release: ReleaseRequest
     public let bodyBytes: Int
     public let threads: Int
     public let queued: Int
@@ -108,11 +112,29 @@ public struct GatewayConfiguration: Sendable {
         decryptAnyOwners = (root.optionalSection("decryptAny")?.strings("owners", default: []) ?? []).map {
             KeySetOwner(kind: .user, issuer: "static", subject: $0)
         }
+        release = Self.release(root.optionalSection("release"))
         let limits = root.optionalSection("limits")
         bodyBytes = (limits?.int("bodyMiB", default: 64, in: 1...1024) ?? 64) << 20
         threads = limits?.int("threads", default: processors, in: 1...1024) ?? processors
         queued = limits?.int("queued", default: 256, in: 1...65_536) ?? 256
         jobs = limits?.int("jobs", default: 16, in: 1...1024) ?? 16
+    }
+
+    private static func release(_ section: YAMLSection?) -> ReleaseRequest {
+        var precision = 1e-3
+        if let text = section?.optionalString("precision") {
+            if let number = Double(text), (0x1p-40...0x1p20).contains(number) {
+                precision = number
+            } else {
+                section?.fail("precision", "must be a number between 2^-40 and 2^20, such as 1e-3")
+            }
+        }
+        let bits = FloodingPolicy.defaultStatisticalBits
+        return ReleaseRequest(
+            precision: precision,
+            statisticalBits: section?.int("statisticalBits", default: bits, in: 1...128) ?? bits,
+            budget: section?.int("decryptions", default: 1024, in: 1...1 << 40) ?? 1024,
+            audience: section?.optionalEnumeration("audience", of: ReleaseAudience.self) ?? .owner)
     }
 
     static func isLoopback(_ url: String) -> Bool {

@@ -26,6 +26,12 @@ struct UnitClient: Sendable {
     private static let listTimeout = TimeAmount.seconds(5)
     /// Evaluation of large circuits takes a while.
     private static let evaluationTimeout = TimeAmount.minutes(30)
+    /// Searching the parameters of a large model takes a while.
+    private static let planTimeout = TimeAmount.minutes(2)
+    /// Why nothing can be planned is for whoever asked.
+    private static let planProblems: Set = [
+        "invalid-release", "precision-out-of-reach", "model-too-deep-to-flood", "circuit-mismatch",
+    ]
     private static let maximumControlBytes = 64 << 20
 
     /// The models and circuits that the unit runs, signed by it and checked; one that does not hold is left out.
@@ -41,6 +47,10 @@ struct UnitClient: Sendable {
             do {
                 let description = try CircuitDescriptions.read(Array(text.utf8), pinned: [unit.publicKey])
                 guard description.unit == unit.name else { throw AttestationError.mismatch(field: "evaluation unit") }
+                // The list is of plans for raw results.
+                guard (description as? ModelDescriptor)?.release == nil else {
+                    throw AttestationError.mismatch(field: "release")
+                }
                 descriptors.append(description)
             } catch {
                 logger.error(
@@ -50,6 +60,28 @@ struct UnitClient: Sendable {
         }
         if descriptors.isEmpty, let failure { throw failure }
         return descriptors
+    }
+
+    /// Has a model planned for flooded results.
+    /// - Returns: what the unit signed of it, checked against what was asked.
+    /// - Throws: `Problem`, with the unit's own name where nothing can be planned.
+    func plan(_ model: String, _ request: PlanRequest) async throws -> ModelDescriptor {
+        let path = "/v1/models/\(model)/plan"
+        let body = try await send(
+            .POST, path, body: try APIJSON.encode(request), type: MediaType.json, limit: 4 << 20,
+            timeout: Self.planTimeout
+        ).body
+        let descriptor: ModelDescriptor
+        do {
+            descriptor = try SignedStatement<ModelDescriptor>(verifying: body, pinned: [unit.publicKey]).body
+            guard descriptor.unit == unit.name else { throw AttestationError.mismatch(field: "evaluation unit") }
+            try descriptor.validate()
+        } catch { throw malformed("the description of a planned model") }
+        // Signed for another question: an answer of before, or of another model.
+        guard descriptor.name == model, descriptor.release?.request == request.release,
+            request.profile == nil || request.profile?.digest == descriptor.profile.digest
+        else { throw malformed("a plan for something that was not asked") }
+        return descriptor
     }
 
     /// Announces a manifest.
@@ -124,6 +156,11 @@ struct UnitClient: Sendable {
         }
         guard (200..<300).contains(response.status.code) else {
             let problem = Problem(decoding: collected, status: Int(response.status.code))
+            if Self.planProblems.contains(problem.name), (400..<500).contains(problem.status) {
+                throw Problem(
+                    name: problem.name, title: "The release cannot be had", status: problem.status,
+                    detail: problem.detail.prefixed(1000), fix: problem.fix.prefixed(1000))
+            }
             let busy = problem.status == 503
             let refusal = Problem(
                 name: busy ? "unit-busy" : "unit-refused",

@@ -38,6 +38,16 @@ final class UnitDirectory: Sendable {
         var asked: ContinuousClock.Instant?
     }
 
+    /// What was asked of a unit's planner.
+    private struct Question: Hashable {
+        let unit: String
+        let model: Digest
+        let request: PlanRequest
+    }
+
+    private let plans = Mutex<[Question: ModelDescriptor]>([:])
+    private static let rememberedPlans = 256
+
     private let clients: [UnitClient]
     private let logger: Logger
     private let known = Mutex(Known())
@@ -103,6 +113,37 @@ final class UnitDirectory: Sendable {
             name: "unknown-model", title: "Unknown model", status: 404,
             detail: "No evaluation unit runs a model named \(name.prefix(64)).",
             fix: "GET /v1/models and /v1/circuits list them; the operator adds one to a unit's configuration.")
+    }
+
+    /// A model planned for flooded results, by the unit that runs it.
+    func model(named name: String, planned request: PlanRequest) async throws -> Model {
+        let model = try await model(named: name)
+        _ = try model.network()
+        let question = Question(
+            unit: model.client.unit.name, model: model.descriptor.profile.modelDigest, request: request)
+        if let known = plans.withLock({ $0[question] }) { return Model(descriptor: known, client: model.client) }
+        let descriptor = try await model.client.plan(name, request)
+        guard descriptor.profile.modelDigest == model.descriptor.profile.modelDigest else {
+            // Replaced since the list was asked for.
+            known.withLock { $0.asked = nil }
+            throw Problem(
+                name: "model-changed", title: "The model was changed", status: 409,
+                detail: "Model \(name.prefix(64)) is another one than a moment ago.", fix: "Ask again.")
+        }
+        plans.withLock { plans in
+            if plans.count >= Self.rememberedPlans { plans.removeAll() }
+            plans[question] = descriptor
+        }
+        return Model(descriptor: descriptor, client: model.client)
+    }
+
+    /// The model as a key set takes it: by the plan that its noise was made for, where its results are flooded.
+    func model(named name: String, for manifest: KeySetManifest) async throws -> Model {
+        // Another model than the key set's is refused where the two are compared.
+        guard let request = PlanRequest(manifest), manifest.profile?.model == name else {
+            return try await model(named: name)
+        }
+        return try await model(named: name, planned: request)
     }
 
     /// Has every unit drop the keys of some manifests; a unit that does not answer drops them when its cache is full.

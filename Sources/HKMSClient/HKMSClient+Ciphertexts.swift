@@ -7,10 +7,14 @@ extension HKMSClient {
     ///   - vectors: at most as many values each as the key set has slots, all finite.
     ///   - scaleBits: log2 of the scale; the key set decides by default.
     ///   - level: the key set decides by default.
+    ///   - model: that of which these are inputs, packed as it takes them; its circuit decides scale and level.
     public func encrypt(
-        vectors: [EncryptRequest.Vector], keySet id: String, scaleBits: Int? = nil, level: Int? = nil
+        vectors: [EncryptRequest.Vector], keySet id: String, scaleBits: Int? = nil, level: Int? = nil,
+        model: String? = nil
     ) async throws(HKMSClientError) -> Response<[[UInt8]]> {
-        try await encrypt(EncryptRequest(vectors: vectors, scaleBits: scaleBits, level: level), keySet: id)
+        var request = EncryptRequest(vectors: vectors, scaleBits: scaleBits, level: level)
+        request.model = model
+        return try await encrypt(request, keySet: id)
     }
 
     /// Encrypts records as a model takes them; as many ciphertexts as its packing needs.
@@ -47,14 +51,16 @@ extension HKMSClient {
     ///   - count: values of each vector to give back; all slots by default.
     ///   - complex: whether to give imaginary parts too; CKKS alone.
     ///   - unsigned: whether to give integers in 0 ..< t; BFV alone.
+    ///   - release: `flooded`, `raw` or `exact`: a key set that releases otherwise is refused.
     public func decrypt(
-        _ ciphertexts: [[UInt8]], keySet id: String, count: Int? = nil, complex: Bool = false, unsigned: Bool = false
+        _ ciphertexts: [[UInt8]], keySet id: String, count: Int? = nil, complex: Bool = false, unsigned: Bool = false,
+        release: String? = nil
     ) async throws(HKMSClientError) -> Response<DecryptResponse> {
         try await json(
             .POST, ["v1", "keysets", id, "decrypt"],
             query: [
                 ("count", count.map { String($0) }), ("complex", complex ? "true" : nil),
-                ("unsigned", unsigned ? "true" : nil),
+                ("unsigned", unsigned ? "true" : nil), ("release", release),
             ],
             body: bundled(ciphertexts))
     }

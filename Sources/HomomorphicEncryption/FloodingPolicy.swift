@@ -2,7 +2,7 @@ import RLWE
 import RealModule
 
 /// For whom a result is meant. Noise is the same for both: an owner's copy of a result may be shown to others later.
-public enum ReleaseAudience: String, Sendable, Hashable, Codable {
+public enum ReleaseAudience: String, Sendable, Hashable, Codable, CaseIterable {
     /// Members of the owner.
     case owner
     /// Anybody whom the owner shows it to.
@@ -62,6 +62,29 @@ public struct FloodingPolicy: Sendable, Hashable, Codable {
         guard DiscreteGaussian(deviationAtLeast: leastDeviation) != nil else {
             throw .invalidParameters(
                 reason: "noise of deviation 2^\(Int(Double.log2(leastDeviation))) is outside what can be made")
+        }
+    }
+
+    /// The same rules for ciphertexts of another error and level.
+    /// - Throws: ``HEError/invalidParameters(reason:)``.
+    public func applied(toErrorBound errorBound: Double, level: Int) throws(HEError) -> FloodingPolicy {
+        // Of twice the step follows the step.
+        try FloodingPolicy(
+            errorBound: errorBound, statisticalBits: statisticalBits, budget: budget, precision: 2 * step,
+            level: level, scaleBits: scaleBits, audience: audience)
+    }
+
+    /// Refuses what is not released under this policy; needs no secret.
+    /// - Throws: ``HEError`` for another level or another scale than the policy's, or three polynomials.
+    public func check(_ ciphertext: Ciphertext) throws(HEError) {
+        guard ciphertext.polynomials.count == 2 else {
+            throw .unexpectedPolynomialCount(ciphertext.polynomials.count, expected: "2: relinearize first")
+        }
+        guard level == 0 || ciphertext.level == level else { throw .levelMismatch(ciphertext.level, level) }
+        let scale = Double.exp2(Double(scaleBits))
+        // Scales drift by the distance of primes from powers of two; more is another circuit's.
+        guard (ciphertext.scale / scale - 1).magnitude <= 0x1p-10 else {
+            throw .scaleMismatch(ciphertext.scale, scale)
         }
     }
 

@@ -64,11 +64,13 @@ public final class EphemeralKeySet: Sendable {
         } catch { throw .statementRejected(error) }
     }
 
-    /// Decrypts the outputs that a receipt covers.
+    /// Decrypts the outputs that a receipt covers, and releases them as the key set's policy says.
     public func decrypt(
         _ outputs: [[UInt8]], receipt envelope: [UInt8], job: JobDescription, profile: CircuitProfile,
         unit: RegisteredUnit, timings: inout StepTimings
     ) async throws(KeyManagementError) -> [[Double]] {
+        let flooding = manifest.body.policy.flooding
+        guard outputs.count <= flooding?.policy.budget ?? .max else { throw .budgetExhausted }
         do {
             let receipt = try SignedStatement<Receipt>(verifying: envelope, pinned: [unit.verificationKey])
             try receipt.body.validate(answering: job, profile: profile.digest)
@@ -82,8 +84,14 @@ public final class EphemeralKeySet: Sendable {
         let material = material
         let parsed = try await manager.results(outputs, of: profile)
         do {
+            if let flooding { for ciphertext in parsed { try flooding.policy.check(ciphertext) } }
+        } catch { throw .homomorphicEncryption(error) }
+        do {
             return try await manager.timed("decryption", &timings) {
                 try await manager.compute.run {
+                    if let flooding {
+                        return try parsed.map { try material.release($0, count: nil, policy: flooding.policy).real }
+                    }
                     let encoder = try CKKSEncoder(material.context)
                     return try parsed.map { try encoder.decodeReal(material.decryptRaw($0)) }
                 }
@@ -101,13 +109,14 @@ public final class EphemeralKeySet: Sendable {
 extension KeyManager {
     /// Makes a key set for one request, for a model's circuit.
     public func makeEphemeralKeySet(
-        for profile: CircuitProfile, as requester: Requester, timings: inout StepTimings
+        for profile: CircuitProfile, policy: KeySetPolicy, as requester: Requester, timings: inout StepTimings
     ) async throws(KeyManagementError) -> EphemeralKeySet {
         guard requester.tenant == configuration.tenant else {
             throw .invalidRequest(reason: "this gateway does not serve the tenant of this principal")
         }
         do {
             try profile.validate()
+            try policy.flooding?.validate(for: profile)
             let context = try EncryptionContext.shared(profile.parameters)
             let holder = SeedHolder(try await generateSeed())
             let material = try await timed("secretKey", &timings) {
@@ -145,7 +154,7 @@ extension KeyManager {
                         sealedSeed: nil, sealedDataKey: nil),
                     commitment: commitment, objects: objects, state: .active,
                     dates: .init(created: now, activated: now),
-                    policy: KeySetPolicy(), profile: profile, manifestKey: manifestKey)
+                    policy: policy, profile: profile, manifestKey: manifestKey)
             }
             return EphemeralKeySet(
                 manifest: try SignedStatement(body, by: keys.manifestKey), evaluationKeys: entries,

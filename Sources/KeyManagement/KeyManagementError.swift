@@ -19,8 +19,6 @@ public enum KeyManagementError: Error, Sendable, Equatable {
     case jobKeepsNoResults(String)
     /// The key set is for the numbers of another scheme than the request's.
     case otherScheme(keySet: Scheme)
-    /// A circuit takes inputs that were checked for its ranges, as the operands that they were checked for.
-    case inputNotForCircuit(Digest)
     /// The requester runs the evaluation unit that would vouch for the result.
     case unitIsRequester(unit: String)
 
@@ -29,6 +27,20 @@ public enum KeyManagementError: Error, Sendable, Equatable {
     case notVouched(Digest)
     case decryptAnyNotGranted
     case budgetExhausted
+
+    // Release
+    /// Flooded results were asked of a key set whose results are raw.
+    case keySetIsRaw(String)
+    /// Raw results were asked of a key set whose results are flooded.
+    case keySetIsFlooded(String)
+    /// Something of it was released raw: nothing of it is for others any more.
+    case keySetTainted(String)
+    /// The circuit is not the one that the key set's noise was planned for.
+    case otherCircuit(keySet: String)
+    /// Encrypted here, but not as an input of the circuit that the key set's noise was planned for.
+    case notCircuitInput(Digest)
+    /// What hides this ciphertext's error moves it by more than the key set's precision.
+    case precisionNotKept(precision: Double)
 
     // Things that do not hold together
     /// What the object store returned is not what the manifest names.

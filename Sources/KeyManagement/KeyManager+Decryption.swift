@@ -12,28 +12,41 @@ public struct DecryptionResult: Sendable {
     /// Exact integers; none under a CKKS key set.
     public let integers: [[Int64]]
     public let release: ReleaseNoise
+    /// The noise that was added; nil for raw and exact results.
+    public let flooding: FloodedRelease?
+    /// nil where there is no limit.
+    public let decryptionsLeft: Int?
     public let timings: StepTimings
 
-    fileprivate init(_ vectors: DecryptedVectors, release: ReleaseNoise, timings: StepTimings) {
+    fileprivate init(
+        _ vectors: DecryptedVectors, release: ReleaseNoise, flooding: FloodedRelease?, decryptionsLeft: Int?,
+        timings: StepTimings
+    ) {
         switch vectors {
         case .complex(let vectors): (self.vectors, integers) = (vectors, [])
         case .integers(let vectors): (self.vectors, integers) = ([], vectors)
         }
         self.release = release
+        self.flooding = flooding
+        self.decryptionsLeft = decryptionsLeft
         self.timings = timings
     }
 }
 
 extension KeyManager {
-    /// Decrypts ciphertexts that this service encrypted or that an open job's receipt covers.
+    /// Decrypts ciphertexts that this service encrypted or that an open job's receipt covers, and releases them as the
+    /// key set's policy says: results of its circuit, and what was encrypted for it, each under the bound of its own
+    /// error. What nobody vouches for comes back raw, by `decrypt.any`, and exposes the key set.
     ///
     /// Everything that can be checked is checked before the seed is opened, and fails by name; after it
     /// there is one uniform error, which counts.
     /// - Parameters:
     ///   - count: slots of each ciphertext that are released; all where nil.
     ///   - form: what the values are asked for as.
+    ///   - expected: refuses a key set of another release; nil for whatever it has.
     public func decrypt(
         _ ciphertexts: [[UInt8]], of keySet: String, count: Int? = nil, form: ValueForm = .standard,
+        expecting expected: ReleaseNoise? = nil,
         as requester: Requester
     ) async throws(KeyManagementError) -> DecryptionResult {
         guard (1...Self.maximumVectors).contains(ciphertexts.count) else {
@@ -41,14 +54,27 @@ extension KeyManager {
         }
         let row = try await activeRow(keySet, for: requester).row
         let manifest = try await manifest(row).body
-        var exposes = false
+        let flooding = manifest.policy.flooding
+        if let expected, expected != manifest.policy.release {
+            let scheme = manifest.parameters.scheme
+            guard scheme.messages.releases.contains(expected) else { throw .otherScheme(keySet: scheme) }
+            throw expected == .flooded ? .keySetIsRaw(keySet) : .keySetIsFlooded(keySet)
+        }
+        guard manifest.policy.audience == .owner || !row.tainted else { throw .keySetTainted(keySet) }
+        var vouchers: [Voucher?] = []
         for ciphertext in ciphertexts {
             let digest = Digest(of: ciphertext)
-            if try await isVouched(digest, for: keySet) { continue }
-            guard manifest.policy.decryptAny, row.owner == requester.owner,
-                configuration.decryptAnyOwners.contains(row.owner)
+            let voucher = try await voucher(for: digest, under: keySet)
+            guard
+                voucher != nil
+                    || manifest.policy.decryptAny && row.owner == requester.owner
+                        && configuration.decryptAnyOwners.contains(row.owner)
             else { throw .notVouched(digest) }
-            exposes = true
+            vouchers.append(voucher)
+        }
+        let exposes = vouchers.contains { $0 == nil }
+        guard !exposes || flooding == nil || vouchers.allSatisfy({ $0 == nil }) else {
+            throw .invalidRequest(reason: "what nobody vouches for comes back raw: decrypt it in a request of its own")
         }
         let parsed: [Ciphertext]
         do {
@@ -61,6 +87,13 @@ extension KeyManager {
                 try ciphertexts.map { bytes throws(HEError) in try Ciphertext(serialized: bytes, context: context) }
             }
         } catch { throw KeyManagementError(error) }
+        // One for each; none where all leave raw.
+        var policies: [FloodingPolicy] = []
+        if let flooding, !exposes {
+            for (voucher, ciphertext) in zip(vouchers, parsed) {
+                policies.append(try policy(flooding, manifest, voucher, ciphertext))
+            }
+        }
         let sealed = try await sealedObjects(manifest)
 
         if let budget = row.budget, budget < ciphertexts.count { throw .budgetExhausted }
@@ -75,16 +108,18 @@ extension KeyManager {
 
         // Debited before anything is released, and not given back; a KMS that is down costs nothing.
         let spent = ciphertexts.count
-        let exposed = exposes
-        try await change(keySet) { row throws(KeyManagementError) in
+        let (released, isShared) = (policies, manifest.policy.audience == .shared)
+        let release = policies.isEmpty ? manifest.parameters.scheme.unfloodedRelease : .flooded
+        let debited = try await change(keySet) { row throws(KeyManagementError) in
             guard row.standing == .active else { throw .keySetNotActive(keySet, state: row.standing) }
+            guard !isShared || !row.tainted else { throw .keySetTainted(keySet) }
             if let budget = row.budget {
                 guard budget >= spent else { throw .budgetExhausted }
                 row.budget = budget - spent
             }
             row.decryptions += spent
-            row.exposed = row.exposed || exposed
-            row.tainted = row.tainted || manifest.policy.release == .raw
+            row.exposed = row.exposed || exposes
+            row.tainted = row.tainted || release == .raw
         }
 
         do {
@@ -94,10 +129,13 @@ extension KeyManager {
             }
             let vectors = try await timed("decryption", &timings) {
                 try await compute.run {
-                    try context.messages().decrypt(parsed, by: material, count: count, form: form)
+                    try context.messages().decrypt(
+                        parsed, by: material, count: count, form: form, policies: released)
                 }
             }
-            return DecryptionResult(vectors, release: manifest.policy.release, timings: timings)
+            return DecryptionResult(
+                vectors, release: release, flooding: released.isEmpty ? nil : flooding,
+                decryptionsLeft: debited.budget, timings: timings)
         } catch {
             // A full pool, missing memory or a client that left say nothing of key or ciphertext, and must not
             // suspend anybody's key set.
@@ -108,14 +146,48 @@ extension KeyManager {
         }
     }
 
-    private func isVouched(_ digest: Digest, for keySet: String) async throws(KeyManagementError) -> Bool {
+    /// Why a ciphertext is believed to be honest.
+    private enum Voucher: Equatable {
+        /// This service encrypted it.
+        case encrypted
+        /// The result of a job over the circuit of this digest.
+        case result(circuit: Digest)
+    }
+
+    private func voucher(
+        for digest: Digest, under keySet: String
+    ) async throws(KeyManagementError) -> Voucher? {
         let id = CiphertextRow.id(keySet: keySet, digest: digest)
         guard let row = try await records.read(CiphertextRow.self, id: id)?.row, row.keySet == keySet else {
-            return false
+            return nil
         }
-        guard let job = row.job else { return true }
-        guard let jobRow = try await records.read(JobRow.self, id: job)?.row else { return false }
-        return jobRow.state == .evaluated && jobRow.keySet == keySet && jobRow.outputs.contains(digest)
+        guard let job = row.job else { return .encrypted }
+        guard let jobRow = try await records.read(JobRow.self, id: job)?.row, jobRow.state == .evaluated,
+            jobRow.keySet == keySet, jobRow.outputs.contains(digest)
+        else { return nil }
+        return .result(circuit: jobRow.profile)
+    }
+
+    /// The noise for one ciphertext of a flooded key set, checked to go with it.
+    private func policy(
+        _ flooding: FloodedRelease, _ manifest: KeySetManifest, _ voucher: Voucher?, _ ciphertext: Ciphertext
+    ) throws(KeyManagementError) -> FloodingPolicy {
+        guard let profile = manifest.profile else { throw .objectTampered("manifest") }
+        do {
+            try flooding.validate(for: profile)
+            var policy = flooding.policy
+            switch voucher {
+            case .result(let circuit):
+                guard circuit == profile.digest else { throw KeyManagementError.otherCircuit(keySet: manifest.keySet) }
+            case .encrypted, nil:
+                policy = try flooding.inputPolicy(of: profile)
+                guard policy.disturbance(logN: profile.parameters.logN) <= flooding.precision else {
+                    throw KeyManagementError.precisionNotKept(precision: flooding.precision)
+                }
+            }
+            try policy.check(ciphertext)
+            return policy
+        } catch { throw KeyManagementError(error) }
     }
 
     private struct Sealed: Sendable {

@@ -16,17 +16,6 @@ public enum EncryptionInput: Sendable, Hashable {
     public init(real: [Double]) { self = .complex(real.map { Complex($0) }) }
 }
 
-/// What ciphertexts are encrypted for: the operands of a circuit, whose ranges they were checked for.
-public struct EncryptionPurpose: Sendable, Hashable {
-    private let profile: CircuitProfile
-
-    /// - Parameter profile: inputs are its operands in turn.
-    public init(_ profile: CircuitProfile) { self.profile = profile }
-
-    /// What is on record of input `index`.
-    func mark(_ index: Int) -> String { "\(profile.digest.hex).\(index % (profile.operands ?? 1))" }
-}
-
 /// Ciphertexts of this service, serialized, with their digests on record.
 public struct EncryptionResult: Sendable {
     public let ciphertexts: [[UInt8]]
@@ -43,10 +32,11 @@ extension KeyManager {
     /// - Parameters:
     ///   - scaleBits: log2 of the scale; the key set's profile decides where it is nil.
     ///   - level: level of the ciphertexts; the key set's profile decides where it is nil.
-    ///   - purpose: the circuit whose ranges the inputs were checked for, where there is one.
+    ///   - circuit: that of which these are inputs, in turn its operands, packed for it and within its ranges; the caller
+    ///     has seen to that. Under a key set whose results are flooded or exact, nothing else is evaluated.
     public func encrypt(
         _ inputs: [EncryptionInput], under keySet: String, scaleBits: Int? = nil, level: Int? = nil,
-        for purpose: EncryptionPurpose? = nil, as requester: Requester
+        circuit: CircuitProfile? = nil, as requester: Requester
     ) async throws(KeyManagementError) -> EncryptionResult {
         guard (1...Self.maximumVectors).contains(inputs.count) else {
             throw .invalidRequest(reason: "1 to \(Self.maximumVectors) vectors in one request")
@@ -54,11 +44,22 @@ extension KeyManager {
         let row = try await activeRow(keySet, for: requester).row
         let manifest = try await manifest(row).body
         let publicKey = try await publicKey(of: manifest)
+        let bits = scaleBits ?? manifest.profile?.scaleBits
         let level = level ?? manifest.profile?.inputLevel ?? publicKey.context.maximumLevel
+        if manifest.policy.flooding != nil, let profile = manifest.profile {
+            guard circuit == nil || circuit?.digest == profile.digest else { throw .otherCircuit(keySet: keySet) }
+            // Noise is planned for these.
+            guard bits == profile.scaleBits else {
+                throw .homomorphicEncryption(.scaleMismatch(.exp2(Double(bits ?? 0)), profile.scale))
+            }
+            guard level == profile.inputLevel else {
+                throw .homomorphicEncryption(.levelMismatch(level, profile.inputLevel))
+            }
+        }
         var timings = StepTimings()
         let ciphertexts: [[UInt8]]
         do {
-            let messages = try publicKey.context.messages(scaleBits: scaleBits ?? manifest.profile?.scaleBits)
+            let messages = try publicKey.context.messages(scaleBits: bits)
             for input in inputs { try messages.require(input) }
             var made: [[UInt8]] = []
             for input in inputs {
@@ -72,19 +73,19 @@ extension KeyManager {
             ciphertexts = made
         } catch { throw KeyManagementError(error) }
         let digests = ciphertexts.map { Digest(of: $0) }
-        try await record(digests, of: keySet, for: purpose)
+        try await record(digests, of: keySet, circuit: circuit)
         return EncryptionResult(ciphertexts: ciphertexts, digests: digests, timings: timings)
     }
 
     private func record(
-        _ digests: [Digest], of keySet: String, for purpose: EncryptionPurpose?
+        _ digests: [Digest], of keySet: String, circuit: CircuitProfile?
     ) async throws(KeyManagementError) {
         var changes: [MetadataChange] = []
         for (index, digest) in digests.enumerated() {
             changes.append(
                 try records.insertion(
-                    CiphertextRow(keySet: keySet, job: nil, purpose: purpose?.mark(index)), id: CiphertextRow.id(keySet: keySet, digest: digest),
-                    index: keySet))
+                    CiphertextRow(keySet: keySet, index, of: circuit),
+                    id: CiphertextRow.id(keySet: keySet, digest: digest), index: keySet))
         }
         let count = digests.count
         try await change(keySet, { row throws(KeyManagementError) in row.encryptions += count }, with: changes)

@@ -62,13 +62,17 @@ extension KeyManager {
             throw .invalidRequest(
                 reason: "\(profile.model) takes \(profile.operands ?? 1) ciphertexts at a time, in turn")
         }
-        let purpose = profile.parameters.scheme.messages.boundsInputs ? EncryptionPurpose(profile) : nil
+        let isFlooded = manifest.body.policy.flooding != nil
+        guard !isFlooded || manifest.body.profile?.digest == profile.digest else {
+            throw .otherCircuit(keySet: keySet)
+        }
+        let isBound = isFlooded || profile.parameters.scheme.messages.boundsInputs
         for (index, input) in inputs.enumerated() {
             let id = CiphertextRow.id(keySet: keySet, digest: input)
             guard let known = try await records.read(CiphertextRow.self, id: id), known.row.job == nil else {
                 throw .notVouched(input)
             }
-            if let purpose, known.row.purpose != purpose.mark(index) { throw .inputNotForCircuit(input) }
+            guard !isBound || known.row.isInput(index, of: profile) else { throw .notCircuitInput(input) }
         }
         let job = JobRow(
             job: Self.newIdentifier("job"), keySet: keySet, tenant: requester.tenant,

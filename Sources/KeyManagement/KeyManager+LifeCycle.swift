@@ -23,7 +23,7 @@ public struct KeySetDescription: Sendable, Hashable {
     public let counters: Counters
     /// An unvouched ciphertext was decrypted: revoking means nothing any more.
     public let exposed: Bool
-    /// A result was released raw: this key set can never release to others.
+    /// Results are released raw, or one was: nothing of this key set is for others, for ever.
     public let tainted: Bool
     /// Bytes of sealed seed and sealed data key as stored; 0 once destroyed, nil where the store does not give them.
     public let sealedSeedBytes: Int?
@@ -93,7 +93,8 @@ extension KeyManager {
             counters: .init(
                 encryptions: row.encryptions, decryptions: row.decryptions, decryptionsLeft: row.budget,
                 failures: row.failures),
-            exposed: row.exposed, tainted: row.tainted, sealedSeedBytes: sealedBytes, destroyed: row.destroyed)
+            exposed: row.exposed, tainted: row.tainted || manifest.body.policy.release == .raw,
+            sealedSeedBytes: sealedBytes, destroyed: row.destroyed)
     }
 
     /// The public key as it is stored, checked.

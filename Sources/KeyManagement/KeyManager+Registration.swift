@@ -24,7 +24,7 @@ public struct RegistrationRequest: Sendable, Hashable {
 
     public init(
         requestID: String, mode: ProtectionMode, owner: KeySetOwner, parameters: EncryptionParameters,
-        evaluationKeys: [EvaluationKeyID], profile: CircuitProfile?, policy: KeySetPolicy = KeySetPolicy()
+        evaluationKeys: [EvaluationKeyID], profile: CircuitProfile?, policy: KeySetPolicy
     ) {
         self.requestID = requestID
         self.mode = mode
@@ -52,6 +52,15 @@ public struct RegistrationRequest: Sendable, Hashable {
         canonical.append(policy.release.rawValue)
         canonical.append(policy.decryptAny ? 1 : 0)
         canonical.append(policy.decryptionBudget ?? -1)
+        if let flooding = policy.flooding {
+            for number in [flooding.precision, flooding.policy.errorBound, flooding.policy.step] {
+                canonical.append(Int(bitPattern: UInt(number.bitPattern)))
+            }
+            for number in [flooding.policy.statisticalBits, flooding.policy.level, flooding.policy.scaleBits] {
+                canonical.append(number)
+            }
+            canonical.append(flooding.policy.audience.rawValue)
+        }
         return Digest(of: canonical.bytes)
     }
 }
@@ -127,6 +136,7 @@ extension KeyManager {
             let names = releases.map(\.rawValue).joined(separator: " or ")
             throw .invalidRequest(reason: "results of this scheme are released \(names)")
         }
+        if let flooding = request.policy.flooding { try validate(flooding, request) }
         if let budget = request.policy.decryptionBudget, budget < 0 {
             throw .invalidRequest(reason: "a decryption budget is not negative")
         }
@@ -151,6 +161,24 @@ extension KeyManager {
                 }
                 try key.validate(for: context)
             }
+        } catch { throw KeyManagementError(error) }
+    }
+
+    private func validate(
+        _ flooding: FloodedRelease, _ request: RegistrationRequest
+    ) throws(KeyManagementError) {
+        guard let profile = request.profile, profile.parameters.digest == request.parameters.digest else {
+            throw .invalidRequest(reason: "flooded release is planned for a circuit: there is none of these parameters")
+        }
+        guard flooding.policy.audience == .owner || !request.policy.decryptAny else {
+            throw .invalidRequest(reason: "a key set whose results are shared decrypts no unvouched ciphertext")
+        }
+        do {
+            try profile.validate()
+            try flooding.policy.validate()
+            try flooding.validate(for: profile)
+        } catch let error as AttestationError {
+            throw .invalidRequest(reason: error.description)
         } catch { throw KeyManagementError(error) }
     }
 
@@ -300,7 +328,8 @@ extension KeyManager {
         let body = manifest.body
         let row = KeySetRow(
             keySet: body.keySet, tenant: body.tenant, owner: body.owner, manifestVersion: 1, manifest: manifest.digest,
-            state: .active, created: body.dates.created, budget: body.policy.decryptionBudget)
+            state: .active, created: body.dates.created, budget: body.policy.decryptionBudget,
+            tainted: body.policy.release == .raw)
         var finished = registration
         finished.row.status = .complete
         finished.index = finished.row.status.rawValue

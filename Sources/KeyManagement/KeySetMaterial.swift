@@ -42,6 +42,9 @@ final class KeySetMaterial: Sendable {
     func decryptRaw(_ ciphertext: Ciphertext) throws -> CKKSPlaintext { try secret.key.decryptRaw(ciphertext) }
 
     func decryptBFV(_ ciphertext: Ciphertext) throws -> BFVPlaintext { try secret.key.decryptBFV(ciphertext) }
+    func release(_ ciphertext: Ciphertext, count: Int?, policy: FloodingPolicy) throws -> ReleasedValues {
+        try secret.key.release(ciphertext, count: count, policy: policy)
+    }
 
     /// A manifest with the seed's proof.
     func manifest(_ body: (borrowing SecretBytes, Digest) -> KeySetManifest) throws -> KeySetManifest {

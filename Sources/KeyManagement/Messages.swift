@@ -35,8 +35,10 @@ protocol Messages: Sendable {
     func encrypt(_ input: EncryptionInput, level: Int, by key: PublicKey) throws -> Ciphertext
 
     /// The first `count` values of each, all where nil.
+    /// - Parameter policies: how each is flooded; none where they leave as they are.
     func decrypt(
-        _ ciphertexts: [Ciphertext], by material: KeySetMaterial, count: Int?, form: ValueForm
+        _ ciphertexts: [Ciphertext], by material: KeySetMaterial, count: Int?, form: ValueForm,
+        policies: [FloodingPolicy]
     ) throws -> DecryptedVectors
 }
 
@@ -48,11 +50,6 @@ extension Scheme {
         case .bfv: BFVMessages.self
         }
     }
-}
-
-extension Scheme {
-    /// How results are released where nothing else is asked for.
-    public var standardRelease: ReleaseNoise { messages.releases.first ?? .raw }
 }
 
 extension EncryptionContext {
@@ -67,7 +64,7 @@ extension EncryptionContext {
 
 /// Complex numbers, approximately.
 struct CKKSMessages: Messages {
-    static let releases: [ReleaseNoise] = [.raw]
+    static let releases: [ReleaseNoise] = [.raw, .flooded]
     static let boundsInputs = false
 
     private let encoder: CKKSEncoder
@@ -102,9 +99,14 @@ struct CKKSMessages: Messages {
     }
 
     func decrypt(
-        _ ciphertexts: [Ciphertext], by material: KeySetMaterial, count: Int?, form: ValueForm
+        _ ciphertexts: [Ciphertext], by material: KeySetMaterial, count: Int?, form: ValueForm,
+        policies: [FloodingPolicy]
     ) throws -> DecryptedVectors {
-        .complex(try ciphertexts.map { try encoder.decodeComplex(material.decryptRaw($0), count: count) })
+        guard policies.isEmpty else {
+            return .complex(
+                try zip(ciphertexts, policies).map { try material.release($0, count: count, policy: $1).values })
+        }
+        return .complex(try ciphertexts.map { try encoder.decodeComplex(material.decryptRaw($0), count: count) })
     }
 }
 
@@ -140,9 +142,12 @@ struct BFVMessages: Messages {
     }
 
     func decrypt(
-        _ ciphertexts: [Ciphertext], by material: KeySetMaterial, count: Int?, form: ValueForm
+        _ ciphertexts: [Ciphertext], by material: KeySetMaterial, count: Int?, form: ValueForm,
+        policies: [FloodingPolicy]
     ) throws -> DecryptedVectors {
-        .integers(
+        // Noise would make them other integers.
+        guard policies.isEmpty else { throw HEError.parameterMismatch }
+        return .integers(
             try ciphertexts.map { ciphertext in
                 let message = try material.decryptBFV(ciphertext)
                 guard form == .unsigned else { return try encoder.decode(message, count: count) }

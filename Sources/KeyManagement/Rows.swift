@@ -26,7 +26,7 @@ struct KeySetRow: AuthenticatedRow {
     var failures = 0
     /// A ciphertext that nobody vouched for was decrypted: revocation means nothing any more.
     var exposed = false
-    /// A result was released raw.
+    /// Results are released raw, or one was: nothing of it is for others, for ever.
     var tainted = false
 
     /// The state that counts: too many failures suspend from the write on that counted the last of them, also where the
@@ -61,8 +61,27 @@ struct CiphertextRow: AuthenticatedRow {
     var keySet: String
     /// The job that it is the result of; nil for one that this service encrypted.
     var job: String?
-    /// Circuit and operand that the input was checked for, where it was.
-    var purpose: String?
+    /// Digest of the circuit profile that it was encrypted for, values within the circuit's ranges.
+    var circuit: Digest?
+    /// Which of the circuit's operands it is, where there are several.
+    var operand: Int?
+
+    /// A result.
+    init(keySet: String, job: String) {
+        self.keySet = keySet
+        self.job = job
+    }
+
+    /// Input `index` of a circuit, where it is for one: circuits take their operands in turn.
+    init(keySet: String, _ index: Int, of circuit: CircuitProfile?) {
+        self.keySet = keySet
+        self.circuit = circuit?.digest
+        operand = circuit?.operands.map { index % $0 }
+    }
+
+    func isInput(_ index: Int, of profile: CircuitProfile) -> Bool {
+        circuit == profile.digest && operand == profile.operands.map { index % $0 }
+    }
 
     static func id(keySet: String, digest: Digest) -> String { "\(keySet).\(digest.hex)" }
 }

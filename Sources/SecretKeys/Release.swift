@@ -34,17 +34,7 @@ extension SecretKey {
         try context.require(.ckks)
         try policy.validate()
         guard ciphertext.context.parameterDigest == context.parameterDigest else { throw HEError.parameterMismatch }
-        guard ciphertext.polynomials.count == 2 else {
-            throw HEError.unexpectedPolynomialCount(ciphertext.polynomials.count, expected: "2: relinearize first")
-        }
-        guard policy.level == 0 || ciphertext.level == policy.level else {
-            throw HEError.levelMismatch(ciphertext.level, policy.level)
-        }
-        let scale = Double.exp2(Double(policy.scaleBits))
-        // Scales drift by the distance of primes from powers of two; more is another circuit's.
-        guard (ciphertext.scale / scale - 1).magnitude <= 0x1p-10 else {
-            throw HEError.scaleMismatch(ciphertext.scale, scale)
-        }
+        try policy.check(ciphertext)
         let key = try SecretBytes(randomCount: 32)
         let noise = try policy.noise.samples(context.degree, key: key)
         let flooded = try coefficients(ciphertext, plus: noise)

@@ -17,6 +17,7 @@ struct Demo: AsyncParsableCommand {
     @Option(name: .long, help: "The model's file, for predictions in the clear.") var modelFile: String
     @Option(name: .long, help: "The circuit's file, for exact sums in the clear.") var circuitFile: String
     @Option(name: .long, help: "Records of the model's schema, CSV.") var data: String
+    @Option(name: .long, help: "How results are released: flooded or raw.") var release = "flooded"
     @Option(name: .long, help: "Write the measurements here as JSON.") var json: String?
 
     func run() async throws {
@@ -42,9 +43,11 @@ struct Demo: AsyncParsableCommand {
         let records = try ModelRecords(file, for: info)
         let plain = try predictInTheClear(records.records, model)
         say("Model \(info.name) of evaluation unit \(info.unit): \(info.description)")
-        say(
-            "  ring N = 2^\(info.parameters.logN), \(info.parameters.q.count) primes and \(info.parameters.p.count) special, depth \(info.depth), \(info.batch) records an evaluation"
-        )
+        if release == "raw" {
+            say(
+                "  ring N = 2^\(info.parameters.logN), \(info.parameters.q.count) primes and \(info.parameters.p.count) special, depth \(info.depth), \(info.batch) records an evaluation"
+            )
+        }
         say("  \(records.records.count) records from \(data)")
 
         var results: [Measurement] = []
@@ -59,7 +62,7 @@ struct Demo: AsyncParsableCommand {
             encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
             try encoder.encode(results).write(to: URL(fileURLWithPath: json), options: .atomic)
         }
-        guard results.allSatisfy({ $0.classMismatches == 0 && $0.maxAbsError <= 1e-3 }) else {
+        guard results.allSatisfy({ $0.classMismatches == 0 && $0.maxAbsError <= $0.precision }) else {
             throw ValidationError("encrypted and plaintext predictions differ")
         }
         guard differences == 0 else { throw ValidationError("encrypted and plaintext sums differ") }
@@ -70,7 +73,8 @@ struct Demo: AsyncParsableCommand {
         _ mode: String, _ client: HKMSClient, _ info: ModelInfo, _ records: ModelRecords, _ plain: [Double]
     ) async throws -> Measurement {
         say("\n== Protection mode: \(mode) ==")
-        let request = RegisterRequest(requestId: UUID().uuidString, mode: mode, model: info.name)
+        let request = RegisterRequest(
+            requestId: UUID().uuidString, mode: mode, model: info.name, release: release)
         let registered = try await client.register(request)
         let keySet = registered.body
         let sealer = mode == "direct" ? "sealed the seed" : "sealed the data key, and that sealed the seed"
@@ -81,6 +85,9 @@ struct Demo: AsyncParsableCommand {
         say(
             "   seal         \(ms(registered.timings, "seal")); \(keySet.kms.provider) key \"\(keySet.kms.key)\"\(keySet.kms.keyVersion.map { " version \($0)" } ?? "") \(sealer)"
         )
+        if let report = keySet.releaseReport {
+            for line in report.split(separator: "\n") { say("   plan         \(line)") }
+        }
         for object in keySet.objects { say("   \(pad(object.name, 22)) \(size(object.bytes))  level \(object.level)") }
         say("   \(pad("sealed seed", 22)) \(keySet.bytes.sealedSeed.map(size) ?? "not available")")
 
@@ -95,6 +102,7 @@ struct Demo: AsyncParsableCommand {
         )
         say(
             "4. decrypt      open \(ms(predicted.timings, "open")), secret key from seed \(ms(predicted.timings, "secretKeyFromSeed")), decrypt and decode \(ms(predicted.timings, "decryption")); results \(size(answer.bytes.encryptedPredictions)), released \(answer.release)"
+                + (answer.decryptionsLeft.map { ", \($0) decryptions left" } ?? "")
         )
         let scores = answer.predictions.map(\.score)
         let errors = zip(scores, plain).map { abs($0 - $1) }
@@ -109,13 +117,14 @@ struct Demo: AsyncParsableCommand {
         if scores.count > 8 { say("   ... and \(scores.count - 8) more") }
         let accuracy = records.accuracy(of: answer.predictions, model: info)
         say(
-            "   largest error \(String(format: "%.2e", errors.max() ?? 0)), classes that differ: \(mismatches)"
+            "   largest error \(String(format: "%.2e", errors.max() ?? 0))\(answer.flooding.map { " of \($0.precision) asked" } ?? ""), classes that differ: \(mismatches)"
                 + (accuracy.map { ", accuracy \(String(format: "%.3f", $0.share))" } ?? ""))
         let stored = try await client.keySet(keySet.id).body
         let destroyed = try await client.destroy(keySet: keySet.id).body
         say("6. destroy      \(destroyed.erasure)")
         return Measurement(
-            mode: mode, kms: keySet.kms.provider, records: scores.count, maxAbsError: errors.max() ?? 0,
+            mode: mode, kms: keySet.kms.provider, records: scores.count, release: answer.release,
+            precision: answer.flooding?.precision ?? 1e-3, maxAbsError: errors.max() ?? 0,
             classMismatches: mismatches + abs(scores.count - plain.count), accuracy: accuracy?.share,
             ms: .init(
                 keyCreation: sum(registered.timings, "secretKey", "keyCreation"),
@@ -134,10 +143,10 @@ struct Demo: AsyncParsableCommand {
     ) async throws {
         say("\n== Ephemeral: one request, nothing of the seed is stored ==")
         let predicted = try await client.predict(
-            model: info.name, PredictRequest(keySet: nil, ephemeral: true, records: records.records))
+            model: info.name, PredictRequest(keySet: nil, ephemeral: true, release: release, records: records.records))
         let errors = zip(predicted.body.predictions.map(\.score), plain).map { abs($0 - $1) }
         say(
-            "   keys \(ms(predicted.timings, "secretKey", "keyCreation")), evaluate \(ms(predicted.timings, "prediction")), largest error \(String(format: "%.2e", errors.max() ?? 0))"
+            "   keys \(ms(predicted.timings, "secretKey", "keyCreation")), evaluate \(ms(predicted.timings, "prediction")), largest error \(String(format: "%.2e", errors.max() ?? 0)), released \(predicted.body.release)"
         )
     }
 
@@ -197,6 +206,9 @@ struct Measurement: Encodable {
     }
     let mode, kms: String
     let records: Int
+    let release: String
+    /// What results may be off by.
+    let precision: Double
     let maxAbsError: Double
     let classMismatches: Int
     /// Where the data has targets.

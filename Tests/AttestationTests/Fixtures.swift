@@ -76,7 +76,7 @@ enum Fixtures {
                 mode: .envelope, provider: "software", keyName: "master", keyVersion: 1, epoch: 4,
                 sealedSeed: try digest(9), sealedDataKey: try digest(10)),
             commitment: try digest(11), objects: try objects(), state: .active,
-            dates: .init(created: date, activated: date), policy: KeySetPolicy(decryptionBudget: 10),
+            dates: .init(created: date, activated: date), policy: KeySetPolicy.raw(decryptionBudget: 10),
             profile: try profile(), manifestKey: try SecretBytes(copying: manifestKeyBytes))
     }
 }

@@ -81,7 +81,7 @@ import Testing
             { $0.state = .destroyed },
             { $0.dates.activated = nil },
             { $0.dates.destroyed = Date(timeIntervalSince1970: 0) },
-            { $0.policy = KeySetPolicy(release: .flooded, decryptAny: true, decryptionBudget: nil) },
+            { $0.policy = .raw(decryptAny: true) },
             {
                 $0.sealing = .init(
                     mode: .direct, provider: "openbao", keyName: "other", keyVersion: nil, epoch: 99,

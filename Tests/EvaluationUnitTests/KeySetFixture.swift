@@ -17,6 +17,7 @@ struct KeySetFixture: Sendable {
     let manifest: KeySetManifest
     private let seedBytes: [UInt8]
 
+    /// A model compiled for flooded results makes a flooded key set.
     /// - Parameter seedByte: 32 of it are the seed.
     init(_ model: CompiledModel, seedByte: UInt8 = 7, keySet: String = "ks-1") throws {
         self.model = model
@@ -37,7 +38,7 @@ struct KeySetFixture: Sendable {
             keys[Digest(of: bytes)] = bytes
         }
         self.keys = keys
-        manifest = try Self.manifest(keySet, model.context, objects, seed)
+        manifest = try Self.manifest(keySet, model.context, objects, seed, descriptor)
     }
 
     private static func object(
@@ -48,7 +49,8 @@ struct KeySetFixture: Sendable {
     }
 
     private static func manifest(
-        _ keySet: String, _ context: EncryptionContext, _ objects: [KeySetObject], _ seed: borrowing Seed
+        _ keySet: String, _ context: EncryptionContext, _ objects: [KeySetObject], _ seed: borrowing Seed,
+        _ descriptor: ModelDescriptor
     ) throws -> KeySetManifest {
         let parameterDigest = try #require(Digest(bytes: context.parameterDigest))
         return KeySetManifest(
@@ -59,7 +61,9 @@ struct KeySetFixture: Sendable {
                 mode: .ephemeral, provider: "none", keyName: "none", keyVersion: nil, epoch: 0, sealedSeed: nil,
                 sealedDataKey: nil),
             commitment: try #require(Digest(bytes: try seed.commitment(context.parameterDigest))), objects: objects,
-            state: .active, dates: .init(created: Date()), policy: KeySetPolicy(), profile: nil,
+            state: .active, dates: .init(created: Date()),
+            policy: descriptor.flooding.map { .flooded($0) } ?? .raw(),
+            profile: descriptor.flooding == nil ? nil : descriptor.profile,
             manifestKey: try seed.manifestKey(context.parameterDigest))
     }
 

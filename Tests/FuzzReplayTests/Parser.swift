@@ -16,6 +16,7 @@ enum Parser: String, CaseIterable, Sendable {
     case job
     case manifest
     case modelDescriptor = "model-descriptor"
+    case planRequest = "plan-request"
     case receipt
 
     case gatewayConfiguration = "gateway-configuration"
@@ -58,6 +59,7 @@ enum Parser: String, CaseIterable, Sendable {
         case .job: readStatement(JobDescription.self, bytes) { _ in }
         case .manifest: readStatement(KeySetManifest.self, bytes, use)
         case .modelDescriptor: readStatement(ModelDescriptor.self, bytes, use)
+        case .planRequest: readPlanRequest(bytes)
         case .receipt: readStatement(Receipt.self, bytes) { _ in }
 
         case .gatewayConfiguration: readGatewayConfiguration(bytes)

@@ -36,7 +36,31 @@ func use(_ manifest: KeySetManifest) {
     _ = manifest.profile?.digest
     try? manifest.profile?.validate()
     _ = manifest.parameters.maximumEvaluationKeyLevel
+    if let profile = manifest.profile, let flooding = manifest.policy.flooding {
+        try? flooding.validate(for: profile)
+        _ = try? flooding.inputPolicy(of: profile)
+    }
+    _ = PlanRequest(manifest)
     if let key = try? SecretBytes(count: 32) { _ = manifest.isProved(by: key) }
+}
+
+/// A question to the planner. What costs a search is asked in its own tests; a profile is taken up again.
+func readPlanRequest(_ bytes: [UInt8]) {
+    guard let request = try? APIJSON.decode(PlanRequest.self, from: bytes), let profile = request.profile,
+        let model = PlannedModel.model
+    else { return }
+    _ = try? InferencePlan(model, profile: profile, release: request.release)
+}
+
+enum PlannedModel {
+    static let model = try? InferenceModel(
+        parsing: Array(
+            """
+            {"format": "hkms.model.v1", "name": "line", "version": 1, "description": "",
+             "inputs": [{"name": "a", "encoding": "binary"}, {"name": "b", "encoding": "binary"}],
+             "layers": [{"type": "dense", "weights": [[0.5, -0.25]], "bias": [0.125]}],
+             "output": {"name": "y", "threshold": 0.5, "labels": ["low", "high"]}}
+            """.utf8))
 }
 
 func use(_ descriptor: ModelDescriptor) {

@@ -81,7 +81,7 @@ final class FaultBench: Sendable {
             parameters: try #require(ParameterPreset.named("ckks-12")).parameters,
             evaluationKeys: [
                 EvaluationKeyID(kind: .relinearization, level: 2), EvaluationKeyID(kind: .galois, galois: 3, level: 2),
-            ], profile: nil, policy: KeySetPolicy(decryptionBudget: budget))
+            ], profile: nil, policy: KeySetPolicy.raw(decryptionBudget: budget))
     }
 
     struct Outcome: Sendable {

@@ -212,7 +212,7 @@ import Testing
         @Sendable func run(_ bench: FaultBench, _ manager: KeyManager, _ unit: SevenUnit) async throws {
             var timings = StepTimings()
             let keySet = try await manager.makeEphemeralKeySet(
-                for: unit.profile, as: bench.alice, timings: &timings)
+                for: unit.profile, policy: .raw(), as: bench.alice, timings: &timings)
             let inputs = try await keySet.encrypt([[0.5]], profile: unit.profile, timings: &timings)
             let job = try keySet.openJob(
                 inputs: inputs.map { Digest(of: $0) }, profile: unit.profile, unit: unit.registered

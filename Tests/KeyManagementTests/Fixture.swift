@@ -57,7 +57,7 @@ final class Fixture: @unchecked Sendable {
 
     func request(
         _ mode: ProtectionMode = .direct, id: String = UUID().uuidString, owner: Requester? = nil,
-        policy: KeySetPolicy = KeySetPolicy()
+        policy: KeySetPolicy = .raw()
     ) throws -> RegistrationRequest {
         let parameters = try #require(ParameterPreset.named("ckks-12")).parameters
         return RegistrationRequest(
@@ -67,7 +67,7 @@ final class Fixture: @unchecked Sendable {
             ], profile: nil, policy: policy)
     }
 
-    func register(_ mode: ProtectionMode = .direct, policy: KeySetPolicy = KeySetPolicy()) async throws -> String {
+    func register(_ mode: ProtectionMode = .direct, policy: KeySetPolicy = .raw()) async throws -> String {
         try await manager.register(request(mode, policy: policy), as: alice).keySet.manifest.keySet
     }
 

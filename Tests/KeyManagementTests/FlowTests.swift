@@ -156,7 +156,7 @@ import Testing
     @Test("a budget is debited before release and never given back")
     func budget() async throws {
         let fixture = try await Fixture()
-        let keySet = try await fixture.register(.direct, policy: KeySetPolicy(decryptionBudget: 3))
+        let keySet = try await fixture.register(.direct, policy: KeySetPolicy.raw(decryptionBudget: 3))
         let encrypted = try await fixture.manager.encrypt(
             [.init(sample), .init(sample)], under: keySet, as: fixture.alice)
         _ = try await fixture.manager.decrypt(encrypted.ciphertexts, of: keySet, count: 1, as: fixture.alice)
@@ -179,7 +179,7 @@ import Testing
             kms: fixture.kms, objects: fixture.objects,
             metadata: try SQLiteMetadataStore(path: fixture.folder.appendingPathComponent("metadata.sqlite").path),
             keys: fixture.keys)
-        let keySet = try await fixture.register(.direct, policy: KeySetPolicy(decryptionBudget: 10))
+        let keySet = try await fixture.register(.direct, policy: KeySetPolicy.raw(decryptionBudget: 10))
         let ciphertext = try await fixture.manager.encrypt([.init(sample)], under: keySet, as: fixture.alice)
             .ciphertexts
         let released = await withTaskGroup(of: Bool.self) { group in

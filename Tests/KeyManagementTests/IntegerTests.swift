@@ -11,7 +11,7 @@ import Testing
         try #require(BFVParameterPreset.named(preset)).parameters
     }
 
-    private static let exact = KeySetPolicy(release: .exact)
+    private static let exact = KeySetPolicy.unflooded(.bfv)
 
     private func register(
         _ fixture: Fixture, _ mode: ProtectionMode = .direct, policy: KeySetPolicy = exact,
@@ -138,11 +138,7 @@ import Testing
                     scheme: .bfv, logN: good.logN, q: good.q, p: good.p, alpha: good.alpha, t: t)
             }
         }
-        for release in [ReleaseNoise.raw, .flooded] {
-            await #expect(throws: KeyManagementError.self) {
-                try await register(65537, policy: KeySetPolicy(release: release))
-            }
-        }
+        await #expect(throws: KeyManagementError.self) { try await register(65537, policy: .raw()) }
         await #expect(throws: KeyManagementError.self) {
             try await fixture.manager.register(fixture.request(policy: Self.exact), as: fixture.alice)
         }
@@ -190,17 +186,17 @@ import Testing
         }
         let vectors: [EncryptionInput] = [.integers([1]), .integers([2]), .integers([3]), .integers([4])]
         let checked = try await manager.encrypt(
-            vectors, under: keySet, for: EncryptionPurpose(unit.profile), as: fixture.alice)
+            vectors, under: keySet, circuit: unit.profile, as: fixture.alice)
         let unchecked = try await manager.encrypt(vectors, under: keySet, as: fixture.alice)
         let others = try await manager.encrypt(
-            vectors, under: keySet, for: EncryptionPurpose(Unit(operands: nil).profile), as: fixture.alice)
+            vectors, under: keySet, circuit: Unit(operands: nil).profile, as: fixture.alice)
         for other in [unchecked, others] {
-            await #expect(throws: KeyManagementError.inputNotForCircuit(other.digests[0])) {
+            await #expect(throws: KeyManagementError.notCircuitInput(other.digests[0])) {
                 try await open(other.digests)
             }
         }
         let swapped = [1, 0, 3, 2].map { checked.digests[$0] }
-        await #expect(throws: KeyManagementError.inputNotForCircuit(swapped[0])) { try await open(swapped) }
+        await #expect(throws: KeyManagementError.notCircuitInput(swapped[0])) { try await open(swapped) }
         await #expect(throws: KeyManagementError.self) { try await open(Array(checked.digests.prefix(3))) }
 
         let job = try await open(checked.digests)
@@ -229,7 +225,7 @@ import Testing
     @Test("decrypt.any decrypts what nobody vouches for, and marks the key set for ever")
     func decryptAny() async throws {
         let fixture = try await Fixture(decryptAny: ["alice"])
-        let keySet = try await register(fixture, policy: KeySetPolicy(release: .exact, decryptAny: true))
+        let keySet = try await register(fixture, policy: KeySetPolicy.unflooded(.bfv, decryptAny: true))
         let plain = try await register(fixture)
         let context = try EncryptionContext.shared(Self.parameters())
         for (keySet, isGranted) in [(keySet, true), (plain, false)] {
@@ -270,7 +266,7 @@ import Testing
     @Test("the budget is debited, and exhausted by name")
     func budget() async throws {
         let fixture = try await Fixture()
-        let keySet = try await register(fixture, policy: KeySetPolicy(release: .exact, decryptionBudget: 2))
+        let keySet = try await register(fixture, policy: KeySetPolicy.unflooded(.bfv, decryptionBudget: 2))
         let encrypted = try await fixture.manager.encrypt(
             [.integers([1]), .integers([2])], under: keySet, as: fixture.alice)
         _ = try await fixture.manager.decrypt(encrypted.ciphertexts, of: keySet, count: 1, as: fixture.alice)

@@ -131,7 +131,7 @@ import Testing
             await #expect(throws: KeyManagementError.unitIsRequester(unit: "unit-1")) { try await unit.open() }
             var timings = StepTimings()
             let ephemeral = try await fixture.manager.makeEphemeralKeySet(
-                for: unit.seven.profile, as: fixture.alice, timings: &timings)
+                for: unit.seven.profile, policy: .raw(), as: fixture.alice, timings: &timings)
             #expect(throws: KeyManagementError.unitIsRequester(unit: "unit-1")) {
                 try ephemeral.openJob(inputs: [], profile: unit.seven.profile, unit: unit.seven.registered)
             }
@@ -161,7 +161,7 @@ import Testing
         let unit = try SevenUnit()
         var timings = StepTimings()
         let keySet = try await fixture.manager.makeEphemeralKeySet(
-            for: unit.profile, as: fixture.alice, timings: &timings)
+            for: unit.profile, policy: .raw(), as: fixture.alice, timings: &timings)
         let inputs = try await keySet.encrypt([[0.5]], profile: unit.profile, timings: &timings)
         let job = try keySet.openJob(
             inputs: inputs.map { Digest(of: $0) }, profile: unit.profile, unit: unit.registered

@@ -23,7 +23,7 @@ import Testing
         func register(_ mode: ProtectionMode, budget: Int? = nil) async throws -> (
             id: String, ciphertexts: [[UInt8]]
         ) {
-            let request = try fixture.request(mode, policy: KeySetPolicy(decryptionBudget: budget))
+            let request = try fixture.request(mode, policy: KeySetPolicy.raw(decryptionBudget: budget))
             let id = try await manager.register(request, as: fixture.alice).keySet.manifest.keySet
             return (
                 id, try await manager.encrypt([.init(sample)], under: id, as: fixture.alice).ciphertexts

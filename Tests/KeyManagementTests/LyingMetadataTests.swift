@@ -17,7 +17,7 @@ import Testing
         let ciphertexts: [[UInt8]]
         let job: String
 
-        init(policy: KeySetPolicy = KeySetPolicy()) async throws {
+        init(policy: KeySetPolicy = .raw()) async throws {
             fixture = try await Fixture()
             store = LyingMetadata(fixture.metadata)
             kms = LyingKMS(fixture.kms)
@@ -42,7 +42,7 @@ import Testing
             case "keysets": _ = try await manager.show(keySet, as: fixture.alice)
             case "registrations":
                 let again = try await manager.register(
-                    fixture.request(.envelope, id: "first", policy: KeySetPolicy()), as: fixture.alice)
+                    fixture.request(.envelope, id: "first", policy: .raw()), as: fixture.alice)
                 #expect(!again.isNew && again.keySet.manifest.keySet == keySet)
             case "ciphertexts":
                 _ = try await manager.decrypt(ciphertexts, of: keySet, count: 1, as: fixture.alice)
@@ -158,7 +158,7 @@ import Testing
 
     @Test("a rollback brings back budget and state, and a destroyed key set's row but not its keys")
     func rolledBackRows() async throws {
-        let scene = try await Scene(policy: KeySetPolicy(decryptionBudget: 1))
+        let scene = try await Scene(policy: KeySetPolicy.raw(decryptionBudget: 1))
         let (fixture, keySet) = (scene.fixture, scene.keySet)
         let early = try #require(try await fixture.metadata.read(collection: "keysets", id: keySet))
         try await scene.use("ciphertexts")

@@ -11,11 +11,13 @@ struct SevenUnit: Sendable {
     let registered: RegisteredUnit
     private let key: SigningKey
 
-    init(operator: KeySetOwner? = nil) throws {
-        profile = CircuitProfile(
-            model: "seven", modelDigest: Digest(of: Array("seven".utf8)),
-            parameters: try #require(ParameterPreset.named("ckks-12")).parameters, scaleBits: 31, inputLevel: 2,
-            outputLevel: 1, batch: 1, evaluationKeys: [])
+    init(operator: KeySetOwner? = nil, profile other: CircuitProfile? = nil) throws {
+        profile =
+            try other
+            ?? CircuitProfile(
+                model: "seven", modelDigest: Digest(of: Array("seven".utf8)),
+                parameters: try #require(ParameterPreset.named("ckks-12")).parameters, scaleBits: 31, inputLevel: 2,
+                outputLevel: 1, batch: 1, evaluationKeys: [])
         key = try SigningKey(seed: SecretBytes(randomCount: 32))
         registered = RegisteredUnit(name: "unit-1", verificationKey: key.verificationKey, operator: `operator`)
     }
@@ -27,7 +29,10 @@ struct SevenUnit: Sendable {
     ) async throws -> JobDescription {
         let inputs =
             if let inputs { inputs } else {
-                try await manager.encrypt([.init(sample)], under: keySet, as: requester).digests
+                try await manager.encrypt(
+                    [.init(sample)], under: keySet, scaleBits: profile.scaleBits, level: profile.inputLevel,
+                    circuit: profile, as: requester
+                ).digests
             }
         return try await manager.openJob(
             inputs: inputs, keySet: keySet, profile: profile, unit: registered, keepsOutputs: keepsOutputs,
@@ -36,11 +41,14 @@ struct SevenUnit: Sendable {
     }
 
     func result(
-        _ manager: KeyManager, under keySet: String, level: Int = 1, as requester: Requester
+        _ manager: KeyManager, under keySet: String, level: Int? = nil, scale: Double? = nil, as requester: Requester
     ) async throws -> [UInt8] {
         let context = try EncryptionContext.shared(profile.parameters)
         return try PublicKey(serialized: await manager.publicKey(keySet, as: requester), context: context)
-            .encrypt(CKKSEncoder(context).encode([7], scale: 0x1p31, level: level)).serialized()
+            .encrypt(
+                CKKSEncoder(context).encode(
+                    [7], scale: scale ?? profile.scale, level: level ?? profile.outputLevel)
+            ).serialized()
     }
 
     /// - Parameter signer: nil for the unit itself.

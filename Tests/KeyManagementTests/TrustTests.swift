@@ -62,7 +62,7 @@ import Testing
     @Test("decrypt.any needs the configuration's grant and the key set's policy, and exposes the key set for ever")
     func decryptAny() async throws {
         let fixture = try await Fixture(decryptAny: ["alice"])
-        let granted = try await fixture.register(.direct, policy: KeySetPolicy(decryptAny: true))
+        let granted = try await fixture.register(.direct, policy: KeySetPolicy.raw(decryptAny: true))
         let plain = try await fixture.register()
         for (keySet, allowed) in [(granted, true), (plain, false)] {
             let context = try EncryptionContext(try #require(ParameterPreset.named("ckks-12")).parameters)

@@ -44,7 +44,7 @@ import Testing
         let fixture = try await Fixture(decryptAny: ["alice"])
         let kms = LyingKMS(fixture.kms)
         let (alice, unit) = (fixture.alice, try SevenUnit())
-        let policy = KeySetPolicy(decryptAny: true)
+        let policy = KeySetPolicy.raw(decryptAny: true)
         let keySet = try await fixture.register(.direct, policy: policy)
         let outside = try await unit.result(fixture.manager, under: keySet, as: alice)
         let notVouched = KeyManagementError.notVouched(Digest(of: outside))

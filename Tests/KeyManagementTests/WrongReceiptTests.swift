@@ -144,7 +144,7 @@ import Testing
         let unit = try SevenUnit()
         var timings = StepTimings()
         let keySet = try await fixture.manager.makeEphemeralKeySet(
-            for: unit.profile, as: fixture.alice, timings: &timings)
+            for: unit.profile, policy: .raw(), as: fixture.alice, timings: &timings)
         var jobs: [JobDescription] = []
         for value in [0.25, 0.5] {
             let inputs = try await keySet.encrypt([[value]], profile: unit.profile, timings: &timings)

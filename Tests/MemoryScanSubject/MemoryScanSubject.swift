@@ -91,7 +91,7 @@ import TrustedKMSSoftware
                 RegistrationRequest(
                     requestID: words[2], mode: ProtectionMode(rawValue: words[1]) ?? .direct, owner: requester.owner,
                     parameters: parameters, evaluationKeys: [EvaluationKeyID(kind: .relinearization, level: 2)],
-                    profile: nil),
+                    profile: nil, policy: .raw()),
                 as: requester)
             return "ok \(result.keySet.manifest.keySet)"
         case "decrypt":

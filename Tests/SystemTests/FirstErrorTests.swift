@@ -10,7 +10,7 @@ import Testing
         try await Installation.use(bodyMiB: 1) { installation in
             let (alice, bob) = (installation.alice, installation.bob)
             let info = try await alice.register(
-                RegisterRequest(requestId: "a", mode: "direct", model: "heart-disease")
+                RegisterRequest(requestId: "a", mode: "direct", model: "heart-disease", release: "raw")
             ).body
             let keySet = info.id
             let vector = [EncryptRequest.Vector(real: [1, 2])]
@@ -39,8 +39,10 @@ import Testing
             await expectProblem("ciphertext-not-vouched", status: 403) {
                 _ = try await alice.decrypt([bytes], keySet: keySet)
             }
-            let other = try await alice.register(RegisterRequest(requestId: "b", mode: "direct", preset: "ckks-12"))
-                .body
+            let other = try await alice.register(
+                RegisterRequest(requestId: "b", mode: "direct", preset: "ckks-12", release: "raw")
+            )
+            .body
             await expectProblem("ciphertext-not-vouched", status: 403) {
                 _ = try await alice.decrypt(ciphertexts, keySet: other.id)
             }
@@ -105,20 +107,23 @@ import Testing
 
             // Requests.
             await expectProblem("unknown-preset") {
-                _ = try await alice.register(RegisterRequest(requestId: "c", mode: "direct", preset: "ckks-99"))
+                _ = try await alice.register(
+                    RegisterRequest(requestId: "c", mode: "direct", preset: "ckks-99", release: "raw"))
             }
             await expectProblem("invalid-request") {
-                _ = try await alice.register(RegisterRequest(requestId: "c", mode: "open", preset: "ckks-12"))
+                _ = try await alice.register(
+                    RegisterRequest(requestId: "c", mode: "open", preset: "ckks-12", release: "raw"))
             }
             await expectProblem("request-id-reused", status: 409) {
-                _ = try await alice.register(RegisterRequest(requestId: "a", mode: "envelope", model: "heart-disease"))
+                _ = try await alice.register(
+                    RegisterRequest(requestId: "a", mode: "envelope", model: "heart-disease", release: "raw"))
             }
-            var weak = RegisterRequest(requestId: "weak", mode: "direct")
+            var weak = RegisterRequest(requestId: "weak", mode: "direct", release: "raw")
             weak.parameters = ParametersBody(
                 scheme: "ckks", logN: 11, q: [1_152_921_504_606_830_593], p: [], alpha: 0)
             let insecure = weak
             await expectProblem("insecure-parameters") { _ = try await alice.register(insecure) }
-            var any = RegisterRequest(requestId: "any", mode: "direct", preset: "ckks-12")
+            var any = RegisterRequest(requestId: "any", mode: "direct", preset: "ckks-12", release: "raw")
             any.decryptAny = true
             let anything = any
             await expectProblem("decrypt-any-not-granted", status: 403) { _ = try await alice.register(anything) }
@@ -174,7 +179,7 @@ import Testing
         let key = "gone-\(UUID().uuidString)"
         try await Installation.use(.openbao, key: key) { installation in
             let info = try await installation.alice.register(
-                RegisterRequest(requestId: "a", mode: "direct", preset: "ckks-12")
+                RegisterRequest(requestId: "a", mode: "direct", preset: "ckks-12", release: "raw")
             ).body
             let ciphertexts = try await installation.alice.encrypt(
                 vectors: [.init(real: [1])], keySet: info.id
@@ -197,7 +202,7 @@ import Testing
             }
             await expectProblem("kms-key-not-found", status: 502) {
                 _ = try await installation.alice.register(
-                    RegisterRequest(requestId: "b", mode: "envelope", preset: "ckks-12"))
+                    RegisterRequest(requestId: "b", mode: "envelope", preset: "ckks-12", release: "raw"))
             }
             #expect(try await installation.alice.keySets().body.keySets.count == 1)
         }
@@ -211,7 +216,7 @@ import Testing
         try await Installation.use(.openbao, openBaoAddress: "https://localhost:\(relay.port)") { installation in
             let alice = installation.alice
             let keySet = try await alice.register(
-                RegisterRequest(requestId: "a", mode: "envelope", preset: "ckks-12")
+                RegisterRequest(requestId: "a", mode: "envelope", preset: "ckks-12", release: "raw")
             ).body.id
             let first = try await alice.encrypt(vectors: [.init(real: [1])], keySet: keySet).body
 
@@ -220,7 +225,8 @@ import Testing
                 _ = try await alice.decrypt(first, keySet: keySet)
             }
             await expectProblem("kms-unavailable", status: 503) {
-                _ = try await alice.register(RegisterRequest(requestId: "b", mode: "direct", preset: "ckks-12"))
+                _ = try await alice.register(
+                    RegisterRequest(requestId: "b", mode: "direct", preset: "ckks-12", release: "raw"))
             }
             let readiness = try installation.curl("\(installation.gatewayURL)/readyz")
             #expect(readiness.out.contains("\"ready\":false"))
@@ -245,7 +251,8 @@ import Testing
             // What failed cost nothing, and left nothing.
             #expect(try await alice.keySet(keySet).body.counters.decryptions == 2)
             #expect(try await alice.keySets().body.keySets.count == 1)
-            _ = try await alice.register(RegisterRequest(requestId: "b", mode: "direct", preset: "ckks-12"))
+            _ = try await alice.register(
+                RegisterRequest(requestId: "b", mode: "direct", preset: "ckks-12", release: "raw"))
         }
     }
 
@@ -256,7 +263,7 @@ import Testing
         try await Installation.use(.openbao, openBaoAddress: "http://127.0.0.1:\(liar.port)") { installation in
             let alice = installation.alice
             for mode in ["direct", "envelope"] {
-                var request = RegisterRequest(requestId: mode, mode: mode, preset: "ckks-12")
+                var request = RegisterRequest(requestId: mode, mode: mode, preset: "ckks-12", release: "raw")
                 request.decryptionBudget = 9
                 let keySet = try await alice.register(request).body.id
                 let ciphertexts = try await alice.encrypt(vectors: [.init(real: [1])], keySet: keySet).body
@@ -271,7 +278,7 @@ import Testing
                 }
                 await expectProblem("kms-throttled", status: 503) {
                     _ = try await alice.register(
-                        RegisterRequest(requestId: "throttled-\(mode)", mode: mode, preset: "ckks-12"))
+                        RegisterRequest(requestId: "throttled-\(mode)", mode: mode, preset: "ckks-12", release: "raw"))
                 }
                 try liar.tell("other secret", at: "POST /v1/transit/decrypt/")
                 for _ in 0..<2 {

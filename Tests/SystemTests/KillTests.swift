@@ -29,7 +29,7 @@ struct KillTests {
     private static let vector = [EncryptRequest.Vector(real: [0.5, -0.25])]
 
     private static func request(_ id: String, _ mode: String) -> RegisterRequest {
-        var request = RegisterRequest(requestId: id, mode: mode, preset: "ckks-12")
+        var request = RegisterRequest(requestId: id, mode: mode, preset: "ckks-12", release: "raw")
         request.rotations = [1]
         request.decryptionBudget = 1_000_000
         return request

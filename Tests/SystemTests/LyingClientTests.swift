@@ -51,7 +51,7 @@ import Testing
         try await Installation.use { installation in
             let liar = try await installation.putLiarBeforeUnit()
             let alice = installation.alice
-            var request = RegisterRequest(requestId: "r", mode: "envelope", model: "heart-disease")
+            var request = RegisterRequest(requestId: "r", mode: "envelope", model: "heart-disease", release: "raw")
             request.decryptionBudget = 9
             let info = try await alice.register(request).body
             let outsider = try Outsider(info, publicKey: await alice.publicKey(ofKeySet: info.id).body)
@@ -123,7 +123,7 @@ import Testing
     func bundles() async throws {
         try await Installation.use { installation in
             let alice = installation.alice
-            var request = RegisterRequest(requestId: "r", mode: "direct", model: "heart-disease")
+            var request = RegisterRequest(requestId: "r", mode: "direct", model: "heart-disease", release: "raw")
             request.decryptionBudget = 9
             let keySet = try await alice.register(request).body.id
             let record = try record()
@@ -217,12 +217,12 @@ import Testing
 
     private func share(_ alice: HKMSClient, _ bob: HKMSClient, _ carol: HKMSClient) async throws {
         let record = try record()
-        var request = RegisterRequest(requestId: "shared", mode: "direct", model: "heart-disease")
+        var request = RegisterRequest(requestId: "shared", mode: "direct", model: "heart-disease", release: "raw")
         request.group = "clinic"
         let shared = try await alice.register(request).body
         #expect(shared.owner.kind == "group" && shared.owner.subject == "clinic")
         let own = try await alice.register(
-            RegisterRequest(requestId: "own", mode: "direct", model: "heart-disease")
+            RegisterRequest(requestId: "own", mode: "direct", model: "heart-disease", release: "raw")
         ).body.id
         let inputs = try await alice.encrypt(
             records: [record], model: "heart-disease", keySet: shared.id
@@ -265,7 +265,7 @@ import Testing
         }
         // Under one's own key set another's ciphertexts are nobody's; and nobody registers for a group of others.
         let carols = try await carol.register(
-            RegisterRequest(requestId: "own", mode: "direct", model: "heart-disease")
+            RegisterRequest(requestId: "own", mode: "direct", model: "heart-disease", release: "raw")
         ).body.id
         #expect(carols != own)
         for ciphertexts in [inputs, outputs] {

@@ -136,6 +136,20 @@ final class LyingUnit {
                 return status, dict(fields, **{"Server-Timing": value}), body
             return lie
 
+        def plan(change):
+            def lie(status, fields, body, request):
+                parsed = json.loads(body)
+                payload = json.loads(base64.b64decode(parsed["payload"]))
+                change(payload)
+                parsed["payload"] = base64.b64encode(json.dumps(payload).encode()).decode()
+                return status, fields, json.dumps(parsed).encode()
+            return lie
+
+        def earlier_plan(status, fields, body, request):
+            plans.append(body)
+            return status, fields, plans[0]
+
+        plans = []
         read_output = lambda: open(folder + "/output", "rb").read()
         altered_envelope = lambda text: text.replace('"payload":"', '"payload":"A', 1)
         lies = {
@@ -183,6 +197,10 @@ final class LyingUnit {
             "no models": members(lambda p: p.update(descriptors=[])),
             "models often": members(twice("descriptors")),
             "model altered": members(lambda p: p.update(descriptors=[altered_envelope(d) for d in p["descriptors"]])),
+            "bound forged": plan(lambda p: p["release"]["policy"].update(errorBound=1e6)),
+            "no noise": plan(lambda p: p.pop("release")),
+            "earlier plan": earlier_plan,
+            "precision out of reach": problem("precision-out-of-reach", 422),
             "throttled": answer(429, dict(JSON, **{"Retry-After": "7"}), b"{\"errors\": []}"),
             "other secret": members(lambda p: p["data"].update(plaintext=base64.b64encode(bytes(32)).decode())),
             "models cut": members(lambda p: p.update(descriptors=[d[:-9] for d in p["descriptors"]])),

@@ -22,7 +22,7 @@ import Testing
             try await Installation.use { installation in
                 let liar = try await installation.putLiarBeforeUnit()
                 let keySet = try await installation.alice.register(
-                    RegisterRequest(requestId: "r", mode: "direct", model: "heart-disease")
+                    RegisterRequest(requestId: "r", mode: "direct", model: "heart-disease", release: "raw")
                 ).body.id
                 let record = try RecordFile(Array(Data(contentsOf: Installation.records))).records[0]
                 let inputs = try await installation.alice.encrypt(
@@ -43,7 +43,7 @@ import Testing
             try await alice.predict(
                 model: "heart-disease",
                 PredictRequest(
-                    keySet: ephemeral ? nil : keySet, ephemeral: ephemeral ? true : nil,
+                    keySet: ephemeral ? nil : keySet, ephemeral: ephemeral ? true : nil, release: "raw",
                     records: Array(records.prefix(count)))
             ).body
         }
@@ -256,7 +256,7 @@ import Testing
             // Destruction is the gateway's own business: a unit that does not forget does not stop it.
             for lie in ["hang up", "garbled problem"] {
                 let keySet = try await scene.alice.register(
-                    RegisterRequest(requestId: lie, mode: "direct", model: "heart-disease")
+                    RegisterRequest(requestId: lie, mode: "direct", model: "heart-disease", release: "raw")
                 ).body.id
                 _ = try await scene.alice.predict(
                     model: "heart-disease",

@@ -176,7 +176,7 @@ struct MemoryScanTests {
             var kept: [String] = []
             for mode in [ProtectionMode.direct, .envelope] {
                 let keySet = try await alice.register(
-                    RegisterRequest(requestId: mode.rawValue, mode: mode.rawValue, preset: "ckks-12")
+                    RegisterRequest(requestId: mode.rawValue, mode: mode.rawValue, preset: "ckks-12", release: "raw")
                 ).body.id
                 let ciphertexts = try await alice.encrypt(vectors: [.init(real: [1, 2])], keySet: keySet).body
                 try await withThrowingTaskGroup(of: Void.self) { group in

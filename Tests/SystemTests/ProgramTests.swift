@@ -145,12 +145,31 @@ import Testing
                 "predict", "--model", "heart-disease", "--keyset", keySet, "--records", Installation.records.path)
             #expect(predicted.status == 0, "\(predicted.error)")
             #expect(predicted.out.contains("present") && predicted.out.contains("absent"))
+            #expect(predicted.out.contains("released flooded within 0.001, s = 30, 1024 decryptions, for the owner"))
+            #expect(predicted.out.contains("1023 decryptions left"))
             let bundle = installation.folder.appendingPathComponent("c.bundle").path
             let encrypted = try hkms("encrypt", keySet, "--values", "-", "--out", bundle, input: "1.5,-2\n0.25,4\n")
             #expect(encrypted.status == 0, "\(encrypted.error)")
             let decrypted = try hkms("decrypt", keySet, "--in", bundle, "--count", "2")
             let values = decrypted.out.split(whereSeparator: { ",\n".contains($0) }).compactMap { Double($0) }
             #expect(values.count == 4)
+            #expect(decrypted.error.contains("released flooded within 0.001") && decrypted.error.contains("1021 dec"))
+            let refused = try hkms("decrypt", keySet, "--in", bundle, "--release", "raw")
+            #expect(refused.status != 0 && refused.error.contains("flooded"))
+            let shown = try hkms("register", "--model", "heart-disease", "--precision", "1e-2", "--decryptions", "9")
+            #expect(shown.out.contains("plan: asked: results within 0.01, 9 decryptions"), "\(shown.error)")
+            #expect(shown.out.contains("plan: ring: N = 2^") && shown.out.contains("flooded within 0.01, s = 30"))
+            let raw = try hkms("register", "--preset", "ckks-12", "--release", "raw")
+            #expect(raw.out.contains("raw, to the owner alone") && raw.out.contains("tainted"))
+            for words in [
+                ["--preset", "ckks-12"], ["--model", "heart-disease", "--release", "raw", "--audience", "shared"],
+                ["--model", "heart-disease", "--release", "raw", "--precision", "1"],
+                ["--model", "heart-disease", "--decryptions", "0"], ["--model", "heart-disease", "--precision", "0"],
+            ] {
+                let output = try Programs.run(
+                    Programs.path("hkms"), ["register"] + words, environment: environment)
+                #expect(output.status == 64, "\(words)")
+            }
             #expect(zip(values, [1.5, -2, 0.25, 4]).allSatisfy { abs($0 - $1) < 1e-3 })
             let destroyed = try hkms("keysets", "destroy", keySet, "--yes")
             #expect(destroyed.out.contains("tombstoned"))

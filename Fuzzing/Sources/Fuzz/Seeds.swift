@@ -44,6 +44,7 @@ enum Seeds {
         case .manifest: [try APIJSON.encode(manifest())]
         case .modelDescriptor:
             [try APIJSON.encode(ModelDescriptor(CompiledModel(InferenceModel(parsing: text(model))), unit: "unit-1"))]
+        case .planRequest: try planRequests()
         case .receipt: [try APIJSON.encode(receipt())]
 
         case .gatewayConfiguration: [text(gateway)]
@@ -155,6 +156,16 @@ enum Seeds {
             model: "m", modelDigest: digest(3), inputs: [digest(4)], created: date)
     }
 
+    private static func planRequests() throws -> [[UInt8]] {
+        guard let model = PlannedModel.model else { fatalError("the model is well formed") }
+        let release = ReleaseRequest(precision: 1e-3, budget: 16)
+        let profile = try InferencePlan(model, release: release).profile
+        return [
+            try APIJSON.encode(PlanRequest(release: release)),
+            try APIJSON.encode(PlanRequest(release: release, profile: profile)),
+        ]
+    }
+
     private static func receipt() -> Receipt {
         Receipt(
             job: "job-1", nonce: digest(1), keySet: "ks-1", manifest: digest(2), modelDigest: digest(3),
@@ -179,7 +190,8 @@ enum Seeds {
             objects: [
                 KeySetObject(kind: .publicKey, galois: 0, level: 4, generation: 2, bytes: 100, digest: digest(1)),
                 KeySetObject(kind: .galois, galois: 9, level: 4, generation: 2, bytes: 300, digest: digest(3)),
-            ], state: .active, dates: .init(created: date, activated: date), policy: KeySetPolicy(decryptionBudget: 10),
+            ], state: .active, dates: .init(created: date, activated: date),
+            policy: KeySetPolicy.raw(decryptionBudget: 10),
             profile: profile, manifestKey: try SecretBytes(count: 32))
     }
 

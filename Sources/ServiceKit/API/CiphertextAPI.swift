@@ -15,7 +15,7 @@ public struct EncryptRequest: Codable, Sendable, Hashable {
             self.imaginary = imaginary
         }
     }
-    /// One ciphertext each.
+    /// One ciphertext each; with a model they are its inputs, packed as it takes them.
     public var vectors: [Vector]?
     /// log2 of the scale; the key set decides by default.
     public var scaleBits: Int?
@@ -77,15 +77,24 @@ public struct EncryptResponse: Codable, Sendable, Hashable {
 
 /// Answer of `POST /v1/keysets/{id}/decrypt?count=N&complex=true&unsigned=true`, whose body is a bundle of ciphertexts.
 public struct DecryptResponse: Codable, Sendable, Hashable {
-    /// `raw`: do not show these to others. See docs/threat-model.md. `exact`: integers, without any noise.
+    /// `flooded`, or `raw`: do not show these to others. See docs/release.md. `exact`: integers, without any noise.
     public var release: String
+    /// The noise of flooded results.
+    public var flooding: FloodingBody?
+    /// Decryptions that the key set has left; absent where there is no limit.
+    public var decryptionsLeft: Int?
     /// One a ciphertext; imaginary parts only where asked for. None under BFV.
     public var vectors: [EncryptRequest.Vector]
     /// BFV: one a ciphertext.
     public var integers: [[Int64]]?
 
-    public init(release: String, vectors: [EncryptRequest.Vector], integers: [[Int64]]? = nil) {
+    public init(
+        release: String, flooding: FloodingBody? = nil, decryptionsLeft: Int? = nil, vectors: [EncryptRequest.Vector],
+        integers: [[Int64]]? = nil
+    ) {
         self.release = release
+        self.flooding = flooding
+        self.decryptionsLeft = decryptionsLeft
         self.vectors = vectors
         self.integers = integers
     }

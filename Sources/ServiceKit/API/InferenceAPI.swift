@@ -84,11 +84,18 @@ public struct PredictRequest: Codable, Sendable, Hashable {
     public var keySet: String?
     /// Register, use and forget a key set within this request.
     public var ephemeral: Bool?
+    /// Ephemeral: `flooded`, the default, or `raw`. Under a key set: what it must be; another one is refused.
+    public var release: String?
+    /// Ephemeral and flooded: what results may be off by.
+    public var precision: Double?
+    /// Ephemeral and flooded: s of docs/release.md.
+    public var statisticalBits: Int?
     public var records: [RecordBody]
 
-    public init(keySet: String?, ephemeral: Bool? = nil, records: [RecordBody]) {
+    public init(keySet: String?, ephemeral: Bool? = nil, release: String? = nil, records: [RecordBody]) {
         self.keySet = keySet
         self.ephemeral = ephemeral
+        self.release = release
         self.records = records
     }
 }
@@ -119,21 +126,29 @@ public struct PredictResponse: Codable, Sendable, Hashable {
     public var unit: String
     /// The job whose receipt vouches for the result.
     public var job: String
+    /// `raw` or `flooded`.
     public var release: String
+    /// The noise of flooded results.
+    public var flooding: FloodingBody?
+    /// Decryptions that the key set has left; absent where there is no limit, and for an ephemeral one.
+    public var decryptionsLeft: Int?
     /// Ciphertexts that the records took.
     public var batches: Int
     public var predictions: [Prediction]
     public var bytes: Sizes
 
     public init(
-        model: String, keySet: String, unit: String, job: String, release: String, batches: Int,
-        predictions: [Prediction], bytes: Sizes
+        model: String, keySet: String, unit: String, job: String, release: String,
+        flooding: FloodingBody? = nil, decryptionsLeft: Int? = nil, batches: Int, predictions: [Prediction],
+        bytes: Sizes
     ) {
         self.model = model
         self.keySet = keySet
         self.unit = unit
         self.job = job
         self.release = release
+        self.flooding = flooding
+        self.decryptionsLeft = decryptionsLeft
         self.batches = batches
         self.predictions = predictions
         self.bytes = bytes

@@ -46,13 +46,26 @@ public struct RegisterRequest: Codable, Sendable, Hashable {
     public var group: String?
     /// Decryption of any ciphertext; only where the configuration grants it.
     public var decryptAny: Bool?
+    /// Decryptions of the key set's life. Where results are flooded the noise is made for so many, and the gateway's
+    /// configuration decides by default; where they are raw there is no limit by default.
     public var decryptionBudget: Int?
+    /// `flooded`, the default, or `raw`, which has to be asked for and is for ever.
+    public var release: String?
+    /// Flooded: what results may be off by.
+    public var precision: Double?
+    /// Flooded: s of docs/release.md.
+    public var statisticalBits: Int?
+    /// Flooded: `owner` or `shared`.
+    public var audience: String?
 
-    public init(requestId: String, mode: String, model: String? = nil, preset: String? = nil) {
+    public init(
+        requestId: String, mode: String, model: String? = nil, preset: String? = nil, release: String? = nil
+    ) {
         self.requestId = requestId
         self.mode = mode
         self.model = model
         self.preset = preset
+        self.release = release
     }
 }
 
@@ -144,6 +157,10 @@ public struct KeySetInfo: Codable, Sendable, Hashable {
     public var model: String?
     /// `raw`, `flooded` or `exact`.
     public var release: String
+    /// The noise of flooded results.
+    public var flooding: FloodingBody?
+    /// What parameters and noise were chosen and why, in lines of text: in the answer to a registration.
+    public var releaseReport: String?
     public var decryptAny: Bool
     public var exposed: Bool
     public var tainted: Bool
@@ -155,7 +172,8 @@ public struct KeySetInfo: Codable, Sendable, Hashable {
         id: String, state: String, mode: String, tenant: String, owner: Owner, created: Date, activated: Date?,
         destroyed: Date?, kms: KMS, suite: Int, generation: UInt32, parameters: ParametersBody,
         parameterDigest: String, manifestVersion: Int, manifestDigest: String, model: String?, release: String,
-        decryptAny: Bool, exposed: Bool, tainted: Bool, counters: Counters, objects: [Object], bytes: Sizes
+        flooding: FloodingBody? = nil, decryptAny: Bool, exposed: Bool, tainted: Bool, counters: Counters,
+        objects: [Object], bytes: Sizes
     ) {
         self.id = id
         self.state = state
@@ -174,6 +192,7 @@ public struct KeySetInfo: Codable, Sendable, Hashable {
         self.manifestDigest = manifestDigest
         self.model = model
         self.release = release
+        self.flooding = flooding
         self.decryptAny = decryptAny
         self.exposed = exposed
         self.tainted = tainted

@@ -8,9 +8,9 @@ struct Decrypt: AsyncParsableCommand {
         abstract: "Decrypt a file of ciphertexts.",
         discussion: """
             The gateway decrypts what it encrypted itself and what a receipt of an evaluation unit vouches for. \
-            Each ciphertext becomes a row of CSV; with --complex, real and imaginary parts take turns. Under a BFV \
-            key set the numbers are exact integers; with --circuit, the results of its evaluations are named, and sums \
-            are added up.
+            Each ciphertext becomes a row of CSV; with --complex, real and imaginary parts take turns. Each counts \
+            as one decryption, whenever it is asked for again: noise is fresh each time. Under a BFV key set the \
+            numbers are exact integers; with --circuit, the results of its evaluations are named, and sums are added up.
 
               hkms decrypt ID --in vectors.bundle --count 3
               hkms decrypt ID --in results.bundle --circuit heart-disease-totals
@@ -29,6 +29,8 @@ struct Decrypt: AsyncParsableCommand {
     var unsigned = false
     @Option(help: ArgumentHelp("The circuit that these are results of.", valueName: "name"))
     var circuit: String?
+    @Option(help: "Refuse a key set that releases otherwise.")
+    var release: Register.Release?
     @OptionGroup var options: GatewayOptions
 
     func validate() throws {
@@ -46,7 +48,8 @@ struct Decrypt: AsyncParsableCommand {
             let wanted = info?.valueCount ?? count
             let response = try await withSpinner("decrypting") {
                 try await client.decrypt(
-                    ciphertexts, keySet: keySet, count: wanted, complex: complex, unsigned: unsigned)
+                    ciphertexts, keySet: keySet, count: wanted, complex: complex, unsigned: unsigned,
+                    release: release?.rawValue)
             }
             if options.json { return try JSONOutput(response).write() }
             for vector in response.body.vectors { try Terminal.write(row(vector) + "\n") }
@@ -57,11 +60,9 @@ struct Decrypt: AsyncParsableCommand {
                 for vector in integers { try Terminal.write(vector.map(\.description).joined(separator: ",") + "\n") }
             }
             Terminal.tell(Table(response.timings).text)
-            if response.body.release == "raw" {
-                Terminal.tell(
-                    "hkms: these are raw decryptions; whoever sees many of them may find the secret key, so show "
-                        + "them to nobody (docs/threat-model.md)\n")
-            }
+            let body = response.body
+            let note = ReleaseReport.note(release: body.release, body.flooding, left: body.decryptionsLeft)
+            Terminal.tell("hkms: released \(note)\n")
         }
     }
 

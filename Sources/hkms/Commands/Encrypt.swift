@@ -10,8 +10,9 @@ struct Encrypt: AsyncParsableCommand {
         discussion: """
             Vectors: CSV without a header, one vector a row; or JSON, an array of arrays. Each becomes a ciphertext. \
             Records: CSV with a header, or JSON, an array of objects; an empty cell or ? is a missing value. They \
-            are packed as the model takes them. Under a BFV key set: integers, as vectors or as records of a circuit, \
-            which are never rounded.
+            are packed as the model takes them. Where results are flooded, the model takes only what was encrypted \
+            for it: records, or vectors with --model, packed already. Under a BFV key set: integers, as vectors or as \
+            records of a circuit, which are never rounded.
 
               hkms encrypt ID --values vectors.csv --out vectors.bundle
               hkms encrypt ID --model heart-disease --records records.csv --out records.bundle
@@ -39,10 +40,11 @@ struct Encrypt: AsyncParsableCommand {
     @OptionGroup var options: GatewayOptions
 
     func validate() throws {
-        guard [values, integers, records].count(where: { $0 != nil }) == 1, (model == nil) == (records == nil) else {
+        guard [values, integers, records].count(where: { $0 != nil }) == 1, model != nil || records == nil else {
             throw ValidationError("Give --values, or --integers, or --model and --records.")
         }
-        guard records == nil || (scaleBits == nil && level == nil) else {
+        guard integers == nil || model == nil else { throw ValidationError("--integers go without --model.") }
+        guard model == nil || (scaleBits == nil && level == nil) else {
             throw ValidationError("The model decides scale and level; leave out --scale-bits and --level.")
         }
         guard integers == nil || scaleBits == nil else { throw ValidationError("Integers have no scale.") }
@@ -89,7 +91,7 @@ struct Encrypt: AsyncParsableCommand {
         let bytes = try InputFile.read(values ?? "-", maximumBytes: InputFile.maximumDataBytes)
         let vectors = try VectorFile(bytes).vectors
         return try await withSpinner("encrypting") {
-            try await client.encrypt(vectors: vectors, keySet: keySet, scaleBits: scaleBits, level: level)
+            try await client.encrypt(vectors: vectors, keySet: keySet, scaleBits: scaleBits, level: level, model: model)
         }
     }
 }

@@ -12,6 +12,8 @@ struct Predict: AsyncParsableCommand {
             the predictions. With --ephemeral the keys live for this one request. Where the file has the model's \
             target column, it is not sent, and the share of right predictions is told.
 
+            Results of an ephemeral key set are flooded, as hkms register does it; with --release raw they are not.
+
               hkms predict --model heart-disease --records records.csv --keyset ID
               hkms predict --model heart-disease --records records.csv --ephemeral
             """)
@@ -26,6 +28,12 @@ struct Predict: AsyncParsableCommand {
     var keyset: String?
     @Flag(help: "Make keys for this request alone.")
     var ephemeral = false
+    @Option(help: "Ephemeral: how results are released. With --keyset: refuse one that releases otherwise.")
+    var release: Register.Release?
+    @Option(help: ArgumentHelp("Ephemeral and flooded: what a result may be off by.", valueName: "number"))
+    var precision: Double?
+    @Option(help: ArgumentHelp("Ephemeral and flooded: bits of statistical security.", valueName: "bits"))
+    var statisticalBits: Int?
     @OptionGroup var options: GatewayOptions
 
     /// The answer, and what the file tells of its quality.
@@ -46,13 +54,19 @@ struct Predict: AsyncParsableCommand {
 
     func validate() throws {
         guard (keyset != nil) != ephemeral else { throw ValidationError("Give either --keyset or --ephemeral.") }
+        guard ephemeral || (precision == nil && statisticalBits == nil) else {
+            throw ValidationError("The key set decides --precision and --statistical-bits.")
+        }
     }
 
     func run() async throws {
         try await options.withClient { client in
             let info = try await client.model(model)
             let input = try readRecords(records, for: info)
-            let request = PredictRequest(keySet: keyset, ephemeral: ephemeral ? true : nil, records: input.records)
+            var request = PredictRequest(
+                keySet: keyset, ephemeral: ephemeral ? true : nil, release: release?.rawValue, records: input.records)
+            request.precision = precision
+            request.statisticalBits = statisticalBits
             let response = try await withSpinner("predicting") { try await client.predict(model: model, request) }
             let accuracy = input.accuracy(of: response.body.predictions, model: info)
             if options.json {
@@ -82,6 +96,8 @@ struct Predict: AsyncParsableCommand {
         let steps = Table(response.timings)
         if !steps.isEmpty { parts.append(steps.text) }
         parts.append(sizes.text)
+        let note = ReleaseReport.note(release: body.release, body.flooding, left: body.decryptionsLeft)
+        parts.append(Terminal.printable("released \(note)") + "\n")
         parts.append(Terminal.printable("computed by \(body.unit), job \(body.job)") + "\n")
         return parts.joined(separator: "\n")
     }

@@ -12,8 +12,16 @@ struct Register: AsyncParsableCommand {
             (envelope), and derives secret, public and evaluation keys from it. A model decides parameters and \
             evaluation keys; with a preset or parameters you name the rotations.
 
+            Results of a model are released with noise that hides what decryptions otherwise tell of the secret \
+            key. The parameters are chosen so that results stay within the precision you ask for, over all the \
+            decryptions you ask for; what was chosen and why is told. Raw results have no such noise: they are for \
+            the owner alone, and the key set is marked as tainted for ever. A preset has no model and so only raw. \
+            Under BFV, results are exact integers and have no noise to hide.
+
               hkms register --model heart-disease
-              hkms register --preset ckks-14 --rotations 1,2,-4 --mode envelope
+              hkms register --model heart-disease --precision 1e-4 --decryptions 100 --audience shared
+              hkms register --model heart-disease --release raw
+              hkms register --preset ckks-14 --rotations 1,2,-4 --mode envelope --release raw
               hkms register --preset bfv-13 --rotations 1 --row-swap
 
             If it is interrupted, repeat it with the request id that it told: you get the same key set.
@@ -29,7 +37,8 @@ struct Register: AsyncParsableCommand {
     @Option(help: ArgumentHelp("Named parameters, see docs/api.md.", valueName: "name"))
     var preset: String?
     @Option(
-        help: ArgumentHelp("Parameters of your own: a JSON file with scheme, logN, q, p, alpha, and t for BFV.", valueName: "file"))
+        help: ArgumentHelp(
+            "Parameters of your own: a JSON file with scheme, logN, q, p, alpha, and t for BFV.", valueName: "file"))
     var parameters: String?
     @Option(help: "How the seed is sealed.")
     var mode = Mode.direct
@@ -45,8 +54,35 @@ struct Register: AsyncParsableCommand {
     var group: String?
     @Option(help: ArgumentHelp("Id of this request; a fresh UUID by default.", valueName: "id"))
     var requestId: String?
-    @Option(help: ArgumentHelp("How many decryptions the key set allows.", valueName: "n"))
-    var decryptionBudget: Int?
+    /// How results leave.
+    enum Release: String, ExpressibleByArgument, CaseIterable {
+        case flooded, raw, exact
+    }
+
+    /// Who may see results.
+    enum Audience: String, ExpressibleByArgument, CaseIterable {
+        case owner, shared
+    }
+
+    @Option(help: "How results are released: of a model flooded by default, exact under BFV.")
+    var release: Release?
+    @Option(
+        help: ArgumentHelp(
+            "Flooded: what a result may be off by; the gateway decides by default (1e-3).", valueName: "number"))
+    var precision: Double?
+    @Option(
+        help: ArgumentHelp(
+            "Flooded: bits of statistical security; the gateway decides by default (30). Take 64 for what is published.",
+            valueName: "bits"))
+    var statisticalBits: Int?
+    @Option(
+        name: [.customLong("decryptions"), .customLong("decryption-budget")],
+        help: ArgumentHelp(
+            "Decryptions in the key set's life. Flooded: the gateway decides by default (1024). Raw: no limit.",
+            valueName: "n"))
+    var decryptions: Int?
+    @Option(help: "Flooded: who may see results.")
+    var audience: Audience?
     @Flag(
         help: "Allow decryption of any ciphertext, which gives the secret key away; needs a grant.")
     var decryptAny = false
@@ -60,8 +96,20 @@ struct Register: AsyncParsableCommand {
             throw ValidationError(
                 "The model decides rotations; leave out --rotations, --conjugation and --row-swap.")
         }
-        if let decryptionBudget, decryptionBudget < 1 {
-            throw ValidationError("--decryption-budget is 1 or more.")
+        if let decryptions, decryptions < 1 { throw ValidationError("--decryptions is 1 or more.") }
+        if let precision, !(precision > 0) { throw ValidationError("--precision is above 0.") }
+        let isFlooded = release == nil || release == .flooded
+        guard isFlooded || (precision == nil && statisticalBits == nil) else {
+            throw ValidationError("Raw and exact results have no --precision and no --statistical-bits.")
+        }
+        guard isFlooded || audience != .shared else {
+            throw ValidationError(
+                "Raw results cannot be shared: whoever sees them may find the secret key. Leave out --release raw.")
+        }
+        // The gateway knows the scheme of parameters.
+        guard !isFlooded || model != nil || parameters != nil || preset?.hasPrefix("bfv-") == true else {
+            throw ValidationError(
+                "Only a model's results can be flooded: give --model, or --release raw, which is for ever.")
         }
     }
 
@@ -86,7 +134,11 @@ struct Register: AsyncParsableCommand {
         if conjugation { request.conjugation = true }
         if rowSwap { request.rowSwap = true }
         request.group = group
-        request.decryptionBudget = decryptionBudget
+        request.decryptionBudget = decryptions
+        request.release = release?.rawValue
+        request.precision = precision
+        request.statisticalBits = statisticalBits
+        request.audience = audience?.rawValue
         if decryptAny { request.decryptAny = true }
         return request
     }
@@ -96,7 +148,8 @@ struct Register: AsyncParsableCommand {
         guard let parameters = try? APIJSON.decode(ParametersBody.self, from: bytes) else {
             throw CommandFailure(
                 title: "Parameters not usable", detail: "\(path) is no JSON object of parameters",
-                fix: "Give scheme, logN, q, p and alpha, and t for BFV, as hkms keysets show --json has them under parameters.",
+                fix: "Give scheme, logN, q, p and alpha, and t for BFV, as hkms keysets show --json has them under "
+                    + "parameters.",
                 code: CommandFailure.inputData)
         }
         return parameters

@@ -17,7 +17,7 @@ enum KeySetReport {
         if let model = info.model { facts.add(["model", model]) }
         facts.add(["parameters", parameters(info.parameters)])
         facts.add(["manifest", "version \(info.manifestVersion), \(info.manifestDigest)"])
-        facts.add(["release", info.release])
+        facts.add(["release", info.flooding.map(ReleaseReport.line) ?? "raw, to the owner alone"])
         let marks = [
             (info.decryptAny, "decrypts any ciphertext"), (info.exposed, "exposed"), (info.tainted, "tainted"),
         ]
@@ -34,7 +34,9 @@ enum KeySetReport {
         sizes.add(["all evaluation keys", "", Format.bytes(info.bytes.evaluationKeys)])
 
         let steps = Table(timings)
-        return [facts, sizes, steps].filter { !$0.isEmpty }.map(\.text).joined(separator: "\n")
+        var parts = [facts, sizes, steps].filter { !$0.isEmpty }.map(\.text)
+        if let report = info.releaseReport { parts.insert(ReleaseReport.text(report), at: 1) }
+        return parts.joined(separator: "\n")
     }
 
     static func parameters(_ body: ParametersBody) -> String {

@@ -1,0 +1,128 @@
+import Attestation
+import EncryptedInference
+import ServiceKit
+import Synchronization
+
+/// Plans for flooded results and the models compiled by them, made when they are asked for. Both are bounded: plans in
+/// number, compiled models in bytes, searches in how many wait.
+package final class ReleasePlans: Sendable {
+    /// Plans that are remembered, refusals too.
+    private static let rememberedPlans = 256
+    /// Searches for plans that wait; one runs at a time, so that threads are left for evaluations.
+    private static let waitingSearches = 16
+
+    private struct Question: Hashable {
+        let model: Digest
+        let request: ReleaseRequest
+    }
+
+    private struct Held {
+        let model: CompiledModel
+        let byteCount: Int
+        var lastUse: UInt64
+    }
+
+    private struct State {
+        var plans: [Question: Result<InferencePlan, ReleasePlanError>] = [:]
+        var searches: [Question: Task<Result<InferencePlan, ReleasePlanError>, any Error>] = [:]
+        var lastSearch: Task<Result<InferencePlan, ReleasePlanError>, any Error>?
+        /// By the profile's digest, which names the model's file.
+        var compiled: [Digest: Held] = [:]
+        var compilations: [Digest: Task<CompiledModel, any Error>] = [:]
+        var byteCount = 0
+        var time: UInt64 = 0
+    }
+
+    /// Bytes of compiled models.
+    package let capacity: Int
+    private let pool: ComputePool
+    private let state = Mutex(State())
+
+    package init(capacity: Int, pool: ComputePool) {
+        self.capacity = capacity
+        self.pool = pool
+    }
+
+    /// The plan of a model: searched once for each request.
+    /// - Throws: ``UnitProblem``, `ComputePoolError`.
+    package func plan(_ model: InferenceModel, _ request: PlanRequest) async throws -> InferencePlan {
+        let (pool, release) = (pool, request.release)
+        if let profile = request.profile {
+            let result = try await pool.run {
+                Result { () throws(ReleasePlanError) in try InferencePlan(model, profile: profile, release: release) }
+            }
+            return try Self.plan(result)
+        }
+        let question = Question(model: model.digest, request: release)
+        let search = try state.withLock { state throws(UnitProblem) in
+            if let known = state.plans[question] { return Task<_, any Error> { known } }
+            if let running = state.searches[question] { return running }
+            guard state.searches.count < Self.waitingSearches else { throw .plannerBusy }
+            let before = state.lastSearch
+            let task = Task { [self] in
+                _ = await before?.result
+                let result = await Task {
+                    try await pool.run {
+                        Result { () throws(ReleasePlanError) in try InferencePlan(model, release: release) }
+                    }
+                }.result
+                self.state.withLock { state in
+                    state.searches[question] = nil
+                    if state.searches.isEmpty { state.lastSearch = nil }
+                    guard case .success(let found) = result else { return }
+                    if state.plans.count >= Self.rememberedPlans { state.plans.removeAll() }
+                    state.plans[question] = found
+                }
+                return try result.get()
+            }
+            state.searches[question] = task
+            state.lastSearch = task
+            return task
+        }
+        return try Self.plan(try await search.value)
+    }
+
+    private static func plan(
+        _ result: Result<InferencePlan, ReleasePlanError>
+    ) throws(UnitProblem) -> InferencePlan {
+        do throws(ReleasePlanError) { return try result.get() } catch { throw .releasePlan(error) }
+    }
+
+    /// A model ready to run by a plan of its own: compiled once, while there is room.
+    /// - Throws: ``UnitProblem/planCacheTooSmall(needed:capacity:)``, `ComputePoolError`.
+    package func compiled(_ model: InferenceModel, by plan: InferencePlan) async throws -> CompiledModel {
+        let byteCount = plan.compiledByteCount
+        guard byteCount <= capacity else {
+            throw UnitProblem.planCacheTooSmall(needed: byteCount, capacity: capacity)
+        }
+        let (pool, digest) = (pool, plan.profile.digest)
+        let compilation = state.withLock { state in
+            state.time += 1
+            if let held = state.compiled[digest] {
+                state.compiled[digest]?.lastUse = state.time
+                return Task<_, any Error> { held.model }
+            }
+            if let running = state.compilations[digest] { return running }
+            let task = Task { [self] in
+                let result = await Task { try await pool.run { try CompiledModel(model, plan: plan) } }.result
+                self.state.withLock { state in
+                    state.compilations[digest] = nil
+                    guard case .success(let compiled) = result else { return }
+                    // Those that an evaluation uses stay in memory until it ends.
+                    while state.byteCount + byteCount > capacity,
+                        let oldest = state.compiled.min(by: { $0.value.lastUse < $1.value.lastUse })
+                    {
+                        state.compiled[oldest.key] = nil
+                        state.byteCount -= oldest.value.byteCount
+                    }
+                    state.compiled[digest] = Held(model: compiled, byteCount: byteCount, lastUse: state.time)
+                    state.byteCount += byteCount
+                }
+                return try result.get()
+            }
+            state.compilations[digest] = task
+            return task
+        }
+        return try await compilation.value
+    }
+}
