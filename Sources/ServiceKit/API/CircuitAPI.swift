@@ -75,7 +75,7 @@ public struct CircuitInfo: Codable, Sendable, Hashable {
     }
 
     /// Integers of each result that matter, from the first: what to ask of decrypt.
-    public var valueCount: Int { perRecord ? records : (results.map(\.slot).max() ?? 0) + 1 }
+    public var valueCount: Int { perRecord ? records : (results.map(\.slot).max() ?? 0).addingOne }
 
     /// What the decrypted results of all evaluations say together: one a result, or one a record.
     /// - Parameters:
@@ -83,10 +83,10 @@ public struct CircuitInfo: Codable, Sendable, Hashable {
     ///   - count: records that there were.
     /// - Returns: nil where there are fewer integers, or a sum over evaluations leaves 64 bits.
     public func values(of vectors: [[Int64]], records count: Int) -> [Int64]? {
-        guard vectors.allSatisfy({ $0.count >= valueCount }) else { return nil }
+        guard records > 0, count >= 0, vectors.allSatisfy({ $0.count >= valueCount }) else { return nil }
         if perRecord {
-            guard count >= 0, count <= vectors.count * records else { return nil }
-            return Array(vectors.flatMap { $0.prefix(records) }.prefix(count))
+            let values = vectors.flatMap { $0.prefix(records) }
+            return count <= values.count ? Array(values.prefix(count)) : nil
         }
         var totals = results.map { _ in Int64(0) }
         for vector in vectors {
@@ -99,4 +99,9 @@ public struct CircuitInfo: Codable, Sendable, Hashable {
         }
         return totals
     }
+}
+
+extension Int {
+    /// A gateway may say anything.
+    fileprivate var addingOne: Int { self == .max ? self : self + 1 }
 }
