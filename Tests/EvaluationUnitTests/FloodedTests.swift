@@ -128,7 +128,7 @@ import Testing
         let model = try Models.tiny()
         let keys = try Self.keys(model)
         let flooding = try #require(keys.descriptor.flooding)
-        func with(
+        @Sendable func with(
             bound factor: Double = 1, precision: Double = 1e-3, budget: Int = 16, bits: Int = 30, level: Int = 0,
             scale: Int = 0
         ) throws -> KeySetPolicy {

@@ -186,7 +186,7 @@ import Testing
         let ciphertexts = try await bench.encrypt(values(4096, 3))
         let context = try EncryptionContext.shared(Self.profile().parameters)
         for _ in 0..<3 {
-            let guess = try attack(ciphertexts[0], bench.decrypt(ciphertexts).vectors[0], context)
+            let guess = try attack(ciphertexts[0], await bench.decrypt(ciphertexts).vectors[0], context)
             // A coefficient is small by chance, three in 2^50.
             #expect(guess.count { abs($0) <= 1 } < 3)
         }

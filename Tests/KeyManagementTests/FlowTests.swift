@@ -213,9 +213,8 @@ import Testing
         try await refuse { $0.requestID = String(repeating: "x", count: 129) }
         try await refuse { $0.owner = fixture.bob.owner }
         try await refuse { $0.mode = .ephemeral }
-        try await refuse { $0.policy.decryptAny = true }
-        try await refuse { $0.policy.release = .flooded }
-        try await refuse { $0.policy.decryptionBudget = -1 }
+        try await refuse { $0.policy = .raw(decryptAny: true) }
+        try await refuse { $0.policy = .raw(decryptionBudget: -1) }
         try await refuse { $0.evaluationKeys.append($0.evaluationKeys[0]) }
         try await refuse { $0.evaluationKeys = [EvaluationKeyID(kind: .galois, galois: 4, level: 2)] }
         try await refuse { $0.evaluationKeys = [EvaluationKeyID(kind: .relinearization, level: 3)] }

@@ -103,7 +103,7 @@ import Testing
         let forgeries: [(name: String, isProved: Bool, change: (inout KeySetManifest) -> Void)] = [
             // The rest is under the signature alone, which the thief has.
             ("another version", true, { $0.version = 9 }),
-            ("another policy", true, { $0.policy.decryptAny = true }),
+            ("another policy", true, { $0.policy = .raw(decryptAny: true) }),
             ("another key set's public key", false, { $0.objects = replacing(.publicKey, by: theirs) }),
             ("an evaluation key less", false, { $0.objects = replacing(.relinearization, by: nil) }),
             ("another level", false, { $0.objects = replacing(.relinearization, by: relabelled(level: 1)) }),
