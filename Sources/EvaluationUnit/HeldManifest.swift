@@ -82,7 +82,9 @@ package struct HeldManifest: Sendable {
             try profile.validate()
             try flooding.validate(for: profile)
         } catch { throw .malformedManifest(reason: "\(error)") }
-        guard let model = models.first(where: { $0.digest == profile.modelDigest }) as? CompiledModel else { return nil }
+        guard let model = models.first(where: { $0.digest == profile.modelDigest }) as? CompiledModel else {
+            return nil
+        }
         let plan: InferencePlan
         do throws(ReleasePlanError) {
             plan = try InferencePlan(model.model, profile: profile, release: request.release)

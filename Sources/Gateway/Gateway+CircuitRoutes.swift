@@ -7,11 +7,8 @@ import ServiceKit
 extension Gateway {
     func addCircuitRoutes(to group: RouterGroup<ServiceContext>) {
         group.get { [self] _, _ in
-            let models = try await units.models()
-            return try Response.json(
-                CircuitList(
-                    circuits: models.compactMap { ($0.descriptor as? IntegerCircuitDescriptor).map { CircuitInfo($0) } }
-                ))
+            let circuits = try await units.models().compactMap { $0.descriptor as? IntegerCircuitDescriptor }
+            return try Response.json(CircuitList(circuits: circuits.map { CircuitInfo($0) }))
         }
         group.refuseOtherMethods("", than: [.get])
     }

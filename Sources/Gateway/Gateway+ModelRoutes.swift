@@ -9,9 +9,8 @@ import ServiceKit
 extension Gateway {
     func addModelRoutes(to group: RouterGroup<ServiceContext>) {
         group.get { [self] _, _ in
-            try Response.json(ModelList(
-                    models: try await units.models().compactMap { ($0.descriptor as? ModelDescriptor).map { ModelInfo($0) } }
-                ))
+            let networks = try await units.models().compactMap { $0.descriptor as? ModelDescriptor }
+            return try Response.json(ModelList(models: networks.map { ModelInfo($0) }))
         }
         group.post("{model}/predict") { [self] request, context in
             let body = try await request.decodeJSON(PredictRequest.self, limit: configuration.bodyBytes)
@@ -228,7 +227,8 @@ extension Gateway {
         let context = try EncryptionContext.shared(profile.parameters)
         let size = Ciphertext.serializedByteCount(polynomials: 2, level: profile.outputLevel, context: context)
         let start = ContinuousClock.now
-        let result = try await model.client.evaluate(job, inputs: inputs, outputLimit: (profile.resultCount(inputs: inputs.count) ?? inputs.count) * size)
+        let count = profile.resultCount(inputs: inputs.count) ?? inputs.count
+        let result = try await model.client.evaluate(job, inputs: inputs, outputLimit: count * size)
         let measured = result.timings.entries.first { $0.name == "prediction" }
         timings.add(
             "prediction", measured.map { .nanoseconds(Int64($0.milliseconds * 1e6)) } ?? (ContinuousClock.now - start))

@@ -30,7 +30,8 @@ public enum JSONIntegers {
                 // A name with escapes may be any name. What is no name is followed by no number.
                 if let members, depth == 1 {
                     let end = min(index, bytes.count)
-                    isWithin = isEscaped || members.contains(String(decoding: bytes[min(start, end)..<end], as: UTF8.self))
+                    let name = String(decoding: bytes[min(start, end)..<end], as: UTF8.self)
+                    isWithin = isEscaped || members.contains(name)
                 }
             case UInt8(ascii: "-"), UInt8(ascii: "0")...UInt8(ascii: "9"):
                 let start = index

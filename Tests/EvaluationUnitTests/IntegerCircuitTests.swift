@@ -109,7 +109,7 @@ import Testing
             #expect(names == ["tiny", "totals"])
             let manifest = try await bring(keys, to: unit)
             // Three batches of two operands, the last not full.
-            let records = (0..<9).map { IntegerRecord(uniqueKeysWithValues: [("a", Int64($0 - 3)), ("b", Int64(29 * $0))]) }
+            let records = (0..<9).map { (row: Int64) -> IntegerRecord in ["a": row - 3, "b": 29 * row] }
             let inputs = try keys.encrypt(records)
             #expect(inputs.count == 6)
             let job = keys.job(manifest, inputs)
@@ -124,7 +124,9 @@ import Testing
             }
             #expect(receipt.outputs == outputs.map { Digest(of: $0) } && outputs.count == 3)
             var totals: [Int64] = [0, 0]
-            for output in outputs { for (index, value) in try keys.decrypt(output).enumerated() { totals[index] += value } }
+            for output in outputs {
+                for (index, value) in try keys.decrypt(output).enumerated() { totals[index] += value }
+            }
             let plain = records.map { [$0["a"] ?? 0, $0["b"] ?? 0] }
             #expect(totals == keys.circuit.circuit.evaluateInTheClear(plain))
         }

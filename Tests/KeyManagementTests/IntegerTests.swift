@@ -26,7 +26,9 @@ import Testing
         return try await fixture.manager.register(request, as: fixture.alice).keySet.manifest.keySet
     }
 
-    @Test("integers come back exactly, signed and unsigned, in both modes", arguments: [ProtectionMode.direct, .envelope])
+    @Test(
+        "integers come back exactly, signed and unsigned, in both modes",
+        arguments: [ProtectionMode.direct, .envelope])
     func roundTrip(mode: ProtectionMode) async throws {
         let fixture = try await Fixture()
         let keySet = try await register(fixture, mode)

@@ -29,7 +29,8 @@ import Testing
             #expect(String(decoding: bytes, as: UTF8.self).contains("[[\(value)]]"))
             #expect(try APIJSON.decode(EncryptRequest.self, from: bytes).integers == [[value]])
             let records = EncryptRequest(circuit: "c", integerRecords: [["a": value]])
-            #expect(try APIJSON.decode(EncryptRequest.self, from: APIJSON.encode(records)).integerRecords == [["a": value]])
+            let back = try APIJSON.decode(EncryptRequest.self, from: APIJSON.encode(records))
+            #expect(back.integerRecords == [["a": value]])
         }
         for text in ["[[9223372036854775808]]", "[[1.5]]", "[[\"1\"]]", "[[true]]", "[[null]]"] {
             #expect(throws: (any Error).self) {

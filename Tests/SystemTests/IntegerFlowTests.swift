@@ -145,7 +145,8 @@ import Testing
         try await Installation.use { installation in
             let alice = installation.alice
             let good = try await alice.register(
-                RegisterRequest(requestId: "good", mode: "direct", preset: "bfv-12")).body.parameters
+                RegisterRequest(requestId: "good", mode: "direct", preset: "bfv-12")
+            ).body.parameters
             func refuse(_ problem: String, status: Int = 422, _ change: (inout RegisterRequest) -> Void) async {
                 var request = RegisterRequest(requestId: UUID().uuidString, mode: "direct")
                 request.parameters = good
