@@ -72,8 +72,11 @@ public struct Receipt: Statement, Hashable {
     }
 
     /// Checks that this receipt answers `job`.
+    /// - Parameter operands: ciphertexts that one evaluation of the circuit takes.
     /// - Throws: ``AttestationError/mismatch(field:)`` naming the first field that differs.
-    public func validate(answering description: JobDescription, profile expected: Digest) throws(AttestationError) {
+    public func validate(
+        answering description: JobDescription, profile expected: Digest, operands: Int = 1
+    ) throws(AttestationError) {
         func require(_ condition: Bool, _ field: String) throws(AttestationError) {
             if !condition { throw .mismatch(field: field) }
         }
@@ -85,6 +88,6 @@ public struct Receipt: Statement, Hashable {
         try require(modelDigest == description.modelDigest, "model")
         try require(profile == expected, "circuit profile")
         try require(inputs == description.inputs, "list of inputs")
-        try require(!outputs.isEmpty && outputs.count == inputs.count, "number of outputs")
+        try require(!outputs.isEmpty && outputs.count * max(operands, 1) == inputs.count, "number of outputs")
     }
 }

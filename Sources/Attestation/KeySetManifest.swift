@@ -58,6 +58,19 @@ public enum ReleaseNoise: String, Sendable, Codable {
     case raw
     /// With noise that hides the ciphertext's own.
     case flooded
+    /// The integers that a BFV circuit computes: decoding rounds the ciphertext's noise away, and circuits that could
+    /// fail more often than once in 2^128 are not evaluated. Nothing of the noise leaves.
+    case exact
+}
+
+extension Scheme {
+    /// How results leave where no noise is added to them.
+    public var unfloodedRelease: ReleaseNoise {
+        switch self {
+        case .ckks: .raw
+        case .bfv: .exact
+        }
+    }
 }
 
 /// The rules of a key set that are signed with it.
@@ -80,6 +93,14 @@ public struct KeySetPolicy: Sendable, Hashable, Codable {
     public static func flooded(_ flooding: FloodedRelease, decryptAny: Bool = false) -> KeySetPolicy {
         KeySetPolicy(
             release: .flooded, decryptAny: decryptAny, decryptionBudget: flooding.policy.budget, flooding: flooding)
+    }
+
+    /// Results leave as decryption gives them: raw in CKKS, exact in BFV.
+    public static func unflooded(
+        _ scheme: Scheme, decryptAny: Bool = false, decryptionBudget: Int? = nil
+    ) -> KeySetPolicy {
+        KeySetPolicy(
+            release: scheme.unfloodedRelease, decryptAny: decryptAny, decryptionBudget: decryptionBudget, flooding: nil)
     }
 
     private init(release: ReleaseNoise, decryptAny: Bool, decryptionBudget: Int?, flooding: FloodedRelease?) {

@@ -18,6 +18,8 @@ public enum DataFileError: Error, Sendable, Equatable {
     case missingValue(place: String, column: String)
     /// A column without a name.
     case namelessColumn(Int)
+    /// A number that is no integer of 64 bits, where integers are exact.
+    case notAnInteger(place: String, column: String, text: String)
     /// A cell that is no finite number.
     case notANumber(place: String, column: String, text: String)
     /// Bytes that are no UTF-8.
@@ -40,6 +42,8 @@ extension DataFileError: ActionableError {
         case .missingColumn(let place, let column): "\(place): there is no \(column)"
         case .missingValue(let place, let column): "\(place), column \(column): the value is missing"
         case .namelessColumn(let column): "row 1, column \(column): the column has no name"
+        case .notAnInteger(let place, let column, let text):
+            column.isEmpty ? "\(place): \(text) is no integer" : "\(place), column \(column): \(text) is no integer"
         case .notANumber(let place, let column, let text): "\(place), column \(column): \(text) is no finite number"
         case .notUTF8: "the text is not UTF-8"
         case .tooLarge(let maximum): "the file has more than \(maximum) bytes"
@@ -57,6 +61,7 @@ extension DataFileError: ActionableError {
             "Give records as an array of objects, vectors as an array of arrays of numbers."
         case .missingColumn: "hkms models NAME tells the inputs of a model."
         case .missingValue: "Give a number; hkms models NAME tells which inputs of a model may be missing."
+        case .notAnInteger: "Write whole numbers without a point or an exponent."
         case .notANumber: "Give a number, with a point before decimals; ? or nothing stands for a missing value."
         case .notUTF8: "Save the file as UTF-8."
         case .tooLarge: "Split the file."

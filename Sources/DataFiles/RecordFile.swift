@@ -37,7 +37,7 @@ public struct RecordFile: Sendable, Hashable {
         rowNumbers.indices.contains(index) ? "row \(rowNumbers[index])" : "record \(index + 1)"
     }
 
-    private static func header(_ cells: [String]) throws(DataFileError) -> [String] {
+    static func header(_ cells: [String]) throws(DataFileError) -> [String] {
         var names: [String] = []
         var known: Set<String> = []
         for (index, cell) in cells.enumerated() {

@@ -4,6 +4,10 @@ public enum InferenceError: Error, Equatable, Sendable, CustomStringConvertible 
     case malformedModel(reason: String)
     /// The network is deeper, or wider, than every preset.
     case doesNotFit(reason: String)
+    /// A file of integers' sums or weights is not one.
+    case malformedCircuit(reason: String)
+    /// The exact result may be larger than t/2, and would come out modulo t.
+    case resultMayWrap(magnitude: Int64, modulus: UInt64)
 
     // Records; `record` counts from 0, in words from 1
     case missingField(record: Int, field: String)
@@ -12,6 +16,7 @@ public enum InferenceError: Error, Equatable, Sendable, CustomStringConvertible 
     case unknownCategory(record: Int, field: String, value: Double, known: [Double])
     case missingValue(record: Int, field: String)
     case noRecords
+    case integerOutOfRange(record: Int, field: String, value: Int64, lower: Int64, upper: Int64)
 
     // Evaluation
     case unexpectedInput(reason: String)
@@ -20,6 +25,12 @@ public enum InferenceError: Error, Equatable, Sendable, CustomStringConvertible 
         switch self {
         case .malformedModel(let reason): "not a usable model: \(reason)"
         case .doesNotFit(let reason): "no parameters fit this model: \(reason)"
+        case .malformedCircuit(let reason): "not a usable circuit: \(reason)"
+        case .resultMayWrap(let magnitude, let modulus):
+            "the exact result may be as large as \(magnitude), which a plaintext modulus of \(modulus) has no room for: "
+                + "it takes one above \(2 * magnitude)"
+        case .integerOutOfRange(let record, let field, let value, let lower, let upper):
+            "record \(record + 1): \(field) is \(value); it must be in \(lower)...\(upper)"
         case .missingField(let record, let field): "record \(record + 1): field \(field) is missing"
         case .notANumber(let record, let field): "record \(record + 1): \(field) is not a finite number"
         case .outOfRange(let record, let field, let value, let lower, let upper):

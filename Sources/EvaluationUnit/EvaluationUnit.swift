@@ -51,9 +51,8 @@ public final class EvaluationUnit: Sendable {
         }
         modelList = UnitModelList(
             descriptors: try configuration.models.map { model in
-                let descriptor = ModelDescriptor(model, unit: configuration.name)
-                let signed = try SignedStatement(descriptor, by: configuration.signingKey)
-                return String(decoding: try signed.serialized(), as: UTF8.self)
+                let signed = try model.description(unit: configuration.name).signed(by: configuration.signingKey)
+                return String(decoding: signed, as: UTF8.self)
             })
         routes = SignedRoutes(
             verifier: HTTPMessageSignatureVerifier(
@@ -68,7 +67,7 @@ public final class EvaluationUnit: Sendable {
         evaluator = JobEvaluator(
             unit: configuration.name, signingKey: configuration.signingKey,
             models: Dictionary(
-                configuration.models.map { ($0.model.name, $0) }, uniquingKeysWith: { first, _ in first }),
+                configuration.models.map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first }),
             plans: plans, cache: cache, nonces: JobNonces(capacity: Self.rememberedNonces), pool: pool, clock: clock)
     }
 
@@ -124,7 +123,7 @@ public final class EvaluationUnit: Sendable {
             [
                 .post: .init(limit: { _ in 1 << 20 }) { [self] request in
                     let name = request.parameters.get("model") ?? ""
-                    guard let model = configuration.models.first(where: { $0.model.name == name })?.model else {
+                    guard let model = (configuration.models.first { $0.name == name } as? CompiledModel)?.model else {
                         throw UnitProblem.unknownModel(name)
                     }
                     guard let question = try? APIJSON.decode(PlanRequest.self, from: request.body) else {

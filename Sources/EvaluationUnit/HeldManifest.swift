@@ -19,7 +19,7 @@ package struct HeldManifest: Sendable {
 
     /// - Parameter statement: its signature has been verified.
     /// - Throws: ``UnitProblem`` where it is not active or contradicts itself.
-    package init(_ statement: SignedStatement<KeySetManifest>, models: [CompiledModel]) throws(UnitProblem) {
+    package init(_ statement: SignedStatement<KeySetManifest>, models: [any Circuit]) throws(UnitProblem) {
         let body = statement.body
         guard body.state == .active else { throw .manifestNotActive(body.state) }
         guard body.parameters.digest == body.parameterDigest.bytes else {
@@ -35,7 +35,7 @@ package struct HeldManifest: Sendable {
             } catch { throw .malformedManifest(reason: "\(error)") }
         } else {
             let matching = models.filter { $0.context.parameterDigest == body.parameterDigest.bytes }
-            profiles = matching.map(\.plan.profile)
+            profiles = matching.map(\.profile)
             context = matching.first?.context
         }
         var keys: [Digest: KeySetObject] = [:]
@@ -72,7 +72,7 @@ package struct HeldManifest: Sendable {
     /// The plan behind a manifest whose results are flooded. B is computed anew from the model's weights: this unit
     /// vouches for no result that leaves with less noise than its model's error needs.
     private static func plan(
-        _ body: KeySetManifest, _ models: [CompiledModel]
+        _ body: KeySetManifest, _ models: [any Circuit]
     ) throws(UnitProblem) -> InferencePlan? {
         guard let flooding = body.policy.flooding, let request = PlanRequest(body) else { return nil }
         guard let profile = body.profile, profile.parameters.digest == body.parameterDigest.bytes else {
@@ -82,7 +82,9 @@ package struct HeldManifest: Sendable {
             try profile.validate()
             try flooding.validate(for: profile)
         } catch { throw .malformedManifest(reason: "\(error)") }
-        guard let model = models.first(where: { $0.model.digest == profile.modelDigest }) else { return nil }
+        guard let model = models.first(where: { $0.digest == profile.modelDigest }) as? CompiledModel else {
+            return nil
+        }
         let plan: InferencePlan
         do throws(ReleasePlanError) {
             plan = try InferencePlan(model.model, profile: profile, release: request.release)

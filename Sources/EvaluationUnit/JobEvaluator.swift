@@ -21,7 +21,7 @@ struct JobEvaluator: Sendable {
     let unit: String
     let signingKey: SigningKey
     /// By name.
-    let models: [String: CompiledModel]
+    let models: [String: any Circuit]
     let plans: ReleasePlans
     let cache: KeyCache
     let nonces: JobNonces
@@ -57,17 +57,24 @@ struct JobEvaluator: Sendable {
         let manifest = try cache.manifest(job.manifest)
         guard job.keySet == manifest.body.keySet else { throw UnitProblem.jobKeySetMismatch }
         guard let known = models[job.model] else { throw UnitProblem.unknownModel(job.model) }
-        guard job.modelDigest == known.model.digest else { throw UnitProblem.modelDigestMismatch(job.model) }
+        guard job.modelDigest == known.digest else { throw UnitProblem.modelDigestMismatch(job.model) }
         let isFlooded = manifest.body.policy.release == .flooded
-        guard let plan = isFlooded ? manifest.plan : known.plan, plan.profile.modelDigest == known.model.digest,
-            plan.profile.parameters.digest == manifest.body.parameterDigest.bytes
+        guard let profile = isFlooded ? manifest.plan?.profile : known.profile, profile.modelDigest == known.digest,
+            profile.parameters.digest == manifest.body.parameterDigest.bytes
         else { throw UnitProblem.parametersMismatch }
-        let objects = try manifest.keys(for: plan.profile)
-        let model = isFlooded ? try await plans.compiled(known.model, by: plan) : known
+        guard profile.resultCount(inputs: inputs.count) != nil else {
+            throw UnitProblem.incompleteOperands(model: job.model, operands: profile.operands ?? 1)
+        }
+        let objects = try manifest.keys(for: profile)
+        var model = known
+        if isFlooded, let plan = manifest.plan, let network = known as? CompiledModel {
+            model = try await plans.compiled(network.model, by: plan)
+        }
+        let circuit = model
         return try await cache.withKeys(objects, of: manifest.digest) { keys in
             try nonces.take(job.nonce, until: job.created + Double(Self.lifetimeSeconds + 1), now: now)
             do {
-                return try await run(job, model: model, keys: keys, inputs: inputs)
+                return try await run(job, model: circuit, keys: keys, inputs: inputs)
             } catch {
                 // Nothing was answered, so that the job may come again: after a refusal, or where the pool is full.
                 nonces.giveBack(job.nonce)
@@ -88,7 +95,7 @@ struct JobEvaluator: Sendable {
     }
 
     private func run(
-        _ job: JobDescription, model: CompiledModel, keys: EvaluationKeySet, inputs: [[UInt8]]
+        _ job: JobDescription, model: any Circuit, keys: EvaluationKeySet, inputs: [[UInt8]]
     ) async throws -> Answer {
         let start = ContinuousClock.now
         // All are checked before any is computed on.
@@ -109,8 +116,12 @@ struct JobEvaluator: Sendable {
             } catch { throw UnitProblem.unsuitableCiphertext(index: index, reason: "\(error)") }
             return ciphertext
         }
-        let outputs = try await pool.map(ciphertexts) { _, ciphertext in
-            let output = try model.evaluate(ciphertext, keys: keys).serialized()
+        let operands = model.profile.operands ?? 1
+        let evaluations = stride(from: 0, to: ciphertexts.count, by: operands).map {
+            Array(ciphertexts[$0..<$0 + operands])
+        }
+        let outputs = try await pool.map(evaluations) { _, inputs in
+            let output = try model.evaluate(inputs, keys: keys).serialized()
             return (bytes: output, digest: Digest(of: output))
         }
         var timings = ServerTiming()
@@ -118,7 +129,7 @@ struct JobEvaluator: Sendable {
         let receipt = try SignedStatement(
             Receipt(
                 job: job.job, nonce: job.nonce, keySet: job.keySet, manifest: job.manifest,
-                modelDigest: job.modelDigest, profile: model.plan.profile.digest, inputs: job.inputs,
+                modelDigest: job.modelDigest, profile: model.profile.digest, inputs: job.inputs,
                 outputs: outputs.map(\.digest), unit: unit, evaluated: clock()),
             by: signingKey)
         return Answer(bundle: OctetBundle.encode([try receipt.serialized()] + outputs.map(\.bytes)), timings: timings)

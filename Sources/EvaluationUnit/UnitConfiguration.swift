@@ -45,8 +45,8 @@ public struct UnitConfiguration: Sendable {
     public let name: String
     public let signingKey: SigningKey
     public let listen: ListenAddress
-    /// No two have one name.
-    public let models: [CompiledModel]
+    /// Models, and circuits on integers. No two have one name.
+    public let models: [any Circuit]
     public let gateways: [Gateway]
     /// Manifests are believed under these keys alone.
     public let manifestKeys: [VerificationKey]
@@ -58,7 +58,7 @@ public struct UnitConfiguration: Sendable {
     public let development: Bool
 
     public init(
-        name: String, signingKey: SigningKey, listen: ListenAddress, models: [CompiledModel], gateways: [Gateway],
+        name: String, signingKey: SigningKey, listen: ListenAddress, models: [any Circuit], gateways: [Gateway],
         manifestKeys: [VerificationKey], installation: String? = nil, tenant: String? = nil, limits: Limits = Limits(),
         development: Bool = false
     ) {
@@ -187,15 +187,16 @@ public struct UnitConfiguration: Sendable {
             return limits
         }
 
-        func models(_ files: [String]) -> [CompiledModel] {
-            var models: [CompiledModel] = []
+        func models(_ files: [String]) -> [any Circuit] {
+            var models: [any Circuit] = []
             for file in files {
                 do {
-                    let model = try InferenceModel(file: file)
-                    if models.contains(where: { $0.model.name == model.name }) {
+                    let model = try CircuitFile.compile(
+                        parsing: BoundedFile.read(file, maximumBytes: CircuitFile.maximumBytes))
+                    if models.contains(where: { $0.name == model.name }) {
                         root.fail("models", "\(file): another model is named \(model.name), too")
                     } else {
-                        models.append(try CompiledModel(model))
+                        models.append(model)
                     }
                 } catch let error as BoundedFileError {
                     root.fail("models", "\(error)")

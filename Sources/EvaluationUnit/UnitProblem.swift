@@ -41,6 +41,7 @@ package enum UnitProblem: Error, Equatable {
     case jobExpired
     case jobNotYetValid
     case inputsMismatch
+    case incompleteOperands(model: String, operands: Int)
     case jobKeySetMismatch
     case unknownModel(String)
     case modelDigestMismatch(String)
@@ -206,6 +207,11 @@ extension UnitProblem: ProblemConvertible {
             (
                 "inputs-mismatch", 400, "The ciphertexts are not the ones that the job names, in its order.",
                 "Send the ciphertexts whose digests stand in the job description, unchanged and in the same order."
+            )
+        case .incompleteOperands(let model, let operands):
+            (
+                "incomplete-operands", 409, "\(model.prefix(64)) takes \(operands) ciphertexts at a time.",
+                "Send the operands of each evaluation one after the other."
             )
         case .jobKeySetMismatch:
             (

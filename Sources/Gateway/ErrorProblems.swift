@@ -18,7 +18,7 @@ enum ErrorProblems {
 
     static func problem(_ error: InferenceError) -> Problem {
         switch error {
-        case .malformedModel, .doesNotFit:
+        case .malformedModel, .doesNotFit, .malformedCircuit, .resultMayWrap:
             Problem(
                 name: "invalid-model", title: "The model is not usable", status: 502, detail: error.description,
                 fix: "Tell the operator of the evaluation unit.")
@@ -38,7 +38,8 @@ enum ErrorProblems {
         case .valueOutOfRange, .integerOutOfRange: name = "value-out-of-range"
         case .invalidScale, .scaleOverflow, .scaleMismatch: name = "scale-does-not-fit"
         case .insecureParameters: name = "insecure-parameters"
-        case .invalidParameters, .specialModulusTooSmall, .plaintextModulusDoesNotBatch: name = "invalid-parameters"
+        case .invalidParameters, .specialModulusTooSmall: name = "invalid-parameters"
+        case .plaintextModulusDoesNotBatch: name = "plaintext-modulus-does-not-batch"
         case .parameterMismatch: name = "other-parameters"
         case .invalidLevel, .levelMismatch, .noLevelsLeft, .keyLevelTooLow, .decryptionMayFail:
             name = "level-does-not-fit"
@@ -154,6 +155,15 @@ enum ErrorProblems {
                 name: "job-keeps-no-results", title: "The job keeps no results", status: 409,
                 detail: "Job \(id) belongs to a prediction, whose answer carried its results.",
                 fix: "Predict again, or open a job with POST /v1/jobs, which keeps its results.")
+        case .otherScheme(let scheme):
+            return Problem(
+                name: "other-scheme", title: "The key set is of another scheme", status: 409,
+                detail: scheme == .bfv
+                    ? "This key set is BFV: it takes and gives exact integers, and has neither scales nor complex numbers."
+                    : "This key set is CKKS: it takes and gives real or complex numbers, and no exact integers.",
+                fix: scheme == .bfv
+                    ? "Give integers, or model and integerRecords; or use a CKKS key set."
+                    : "Give vectors, or model and records; or use a BFV key set.")
         case .unitIsRequester(let unit):
             return Problem(
                 name: "unit-is-requester", title: "Unit and requester must differ", status: 403,
@@ -197,9 +207,10 @@ enum ErrorProblems {
         case .notCircuitInput(let digest):
             return Problem(
                 name: "not-a-model-input", title: "The ciphertext is no input of the model", status: 409,
-                detail: "Ciphertext \(digest.hex) was not encrypted as an input of the key set's model, "
-                    + "so that the noise may not hide its result's error.",
-                fix: "Encrypt records, or vectors with the model's name: both are checked against its ranges.")
+                detail: "Ciphertext \(digest.hex) was not encrypted as this input of the model or circuit, so that the "
+                    + "noise may not hide its result's error, or an exact result may not fit.",
+                fix: "Encrypt records, or vectors with the model's name: both are checked against its ranges. Send "
+                    + "ciphertexts in the order in which they came.")
         case .precisionNotKept(let precision):
             return Problem(
                 name: "precision-not-kept", title: "The noise is larger than the precision", status: 409,

@@ -67,7 +67,8 @@ extension Gateway {
             return try await evaluationKey("galois-\(element)", context)
         }
         group.post("{id}/encrypt") { [self] request, context in
-            let body = try await request.decodeJSON(EncryptRequest.self, limit: configuration.bodyBytes)
+            let body = try await request.decodeJSON(
+                EncryptRequest.self, limit: configuration.bodyBytes, integerMembers: EncryptRequest.integerMembers)
             let result = try await encrypt(body, under: parameter("id", context), as: requester(context))
             let timings = ServerTiming(result.timings)
             guard request.headers[.accept]?.contains(MediaType.json) == true else {
@@ -88,15 +89,23 @@ extension Gateway {
                 count = number
             }
             let complex = request.uri.queryParameters["complex"] == "true"
+            let unsigned = request.uri.queryParameters["unsigned"] == "true"
+            guard !(complex && unsigned) else {
+                throw Problem.badRequest(
+                    "complex and unsigned are of different schemes", fix: "Give the one of the key set's scheme.")
+            }
             var expected: ReleaseNoise?
             if let text = request.uri.queryParameters["release"] {
                 expected = ReleaseNoise(rawValue: String(text))
                 guard expected != nil else {
-                    throw Problem.badRequest("release is neither flooded nor raw", fix: "Leave it out, or set it.")
+                    throw Problem.badRequest(
+                        "release is none of flooded, raw and exact", fix: "Leave it out, or set it.")
                 }
             }
             let result = try await manager.decrypt(
-                ciphertexts, of: parameter("id", context), count: count, expecting: expected, as: requester(context))
+                ciphertexts, of: parameter("id", context), count: count,
+                form: complex ? .complex : unsigned ? .unsigned : .standard, expecting: expected,
+                as: requester(context))
             let vectors = result.vectors.map { vector in
                 EncryptRequest.Vector(
                     real: vector.map(\.real), imaginary: complex ? vector.map(\.imaginary) : nil)
@@ -104,7 +113,8 @@ extension Gateway {
             return try Response.json(
                 DecryptResponse(
                     release: result.release.rawValue, flooding: result.flooding.map { FloodingBody($0) },
-                    decryptionsLeft: result.decryptionsLeft, vectors: vectors),
+                    decryptionsLeft: result.decryptionsLeft, vectors: vectors,
+                    integers: result.integers.isEmpty ? nil : result.integers),
                 timings: ServerTiming(result.timings))
         }
         group.refuseOtherMethods("", than: [.get, .post])
@@ -140,61 +150,72 @@ extension Gateway {
         }
         let owner =
             body.group.map { KeySetOwner(kind: .group, issuer: requester.issuer, subject: $0) } ?? requester.owner
-        let release = try releaseRequest(
-            AskedRelease(
-                release: body.release, precision: body.precision, statisticalBits: body.statisticalBits,
-                decryptions: body.decryptionBudget, audience: body.audience))
         let decryptAny = body.decryptAny ?? false
-        let raw = KeySetPolicy.raw(decryptAny: decryptAny, decryptionBudget: body.decryptionBudget)
+        let asked = AskedRelease(
+            release: body.release, precision: body.precision, statisticalBits: body.statisticalBits,
+            decryptions: body.decryptionBudget, audience: body.audience)
+        func unflooded(_ scheme: Scheme) -> KeySetPolicy {
+            .unflooded(scheme, decryptAny: decryptAny, decryptionBudget: body.decryptionBudget)
+        }
         guard [body.model != nil, body.preset != nil, body.parameters != nil].filter({ $0 }).count == 1 else {
             throw Problem.badRequest(
                 "exactly one of model, preset and parameters is needed",
                 fix: "Name the model that the keys are for, or a preset.")
         }
         if let name = body.model {
-            let descriptor =
-                if let release {
-                    try await units.model(named: name, planned: PlanRequest(release: release)).descriptor
-                } else {
-                    try await units.model(named: name).descriptor
-                }
-            let profile = descriptor.profile
-            let policy = descriptor.flooding.map { KeySetPolicy.flooded($0, decryptAny: decryptAny) } ?? raw
+            let listed = try await units.model(named: name)
+            var (profile, report) = (listed.descriptor.profile, String?.none)
+            var policy = unflooded(profile.parameters.scheme)
+            if let release = try releaseRequest(asked, scheme: profile.parameters.scheme) {
+                let planned = try await units.model(named: name, planned: PlanRequest(release: release)).network()
+                profile = planned.profile
+                policy = planned.flooding.map { .flooded($0, decryptAny: decryptAny) } ?? policy
+                report = planned.release?.report
+            }
             let request = RegistrationRequest(
                 requestID: body.requestId, mode: mode, owner: owner, parameters: profile.parameters,
                 evaluationKeys: profile.evaluationKeys, profile: profile, policy: policy)
-            return (request, descriptor.release?.report)
+            return (request, report)
         }
-        guard release == nil else { throw Self.floodingNeedsModel }
         let parameters = try parameters(body)
+        guard try releaseRequest(asked, scheme: parameters.scheme) == nil else { throw Self.floodingNeedsModel }
         let request = RegistrationRequest(
             requestID: body.requestId, mode: mode, owner: owner, parameters: parameters,
-            evaluationKeys: try evaluationKeys(body, parameters), profile: nil, policy: raw)
+            evaluationKeys: try evaluationKeys(body, parameters), profile: nil, policy: unflooded(parameters.scheme))
         return (request, nil)
     }
 
     private func parameters(_ body: RegisterRequest) throws -> EncryptionParameters {
         if let name = body.preset {
-            guard let preset = ParameterPreset.named(name) else {
-                throw Problem(
-                    name: "unknown-preset", title: "Unknown preset", status: 422, detail: "There is no such preset.",
-                    fix: "Presets are \(ParameterPreset.all.map(\.name).joined(separator: ", ")).")
-            }
-            return preset.parameters
+            if let preset = ParameterPreset.named(name) { return preset.parameters }
+            if let preset = BFVParameterPreset.named(name) { return preset.parameters }
+            let names = ParameterPreset.all.map(\.name) + BFVParameterPreset.all.map(\.name)
+            throw Problem(
+                name: "unknown-preset", title: "Unknown preset", status: 422, detail: "There is no such preset.",
+                fix: "Presets are \(names.joined(separator: ", ")).")
         }
-        guard let custom = body.parameters, custom.scheme.lowercased() == "ckks" else {
-            throw Problem.badRequest("parameters.scheme is not ckks", fix: "Key sets are CKKS for now.")
+        let schemes = Scheme.allCases.map { ($0, "\($0)") }
+        guard let custom = body.parameters,
+            let scheme = schemes.first(where: { $0.1 == custom.scheme.lowercased() })?.0
+        else {
+            throw Problem.badRequest("parameters.scheme is neither ckks nor bfv", fix: "Name one of the two.")
         }
         return try EncryptionParameters(
-            scheme: .ckks, logN: custom.logN, q: custom.q, p: custom.p, alpha: custom.alpha)
+            scheme: scheme, logN: custom.logN, q: custom.q, p: custom.p, alpha: custom.alpha, t: custom.t ?? 0)
     }
 
     private func evaluationKeys(
         _ body: RegisterRequest, _ parameters: EncryptionParameters
     ) throws -> [EvaluationKeyID] {
+        // One automorphism, of element 2N - 1, with another meaning in each scheme.
+        if parameters.scheme == .ckks ? body.rowSwap != nil : body.conjugation != nil {
+            throw KeyManagementError.otherScheme(keySet: parameters.scheme)
+        }
         let level = parameters.maximumEvaluationKeyLevel
         guard level > 0 else {
-            if body.relinearization == true || body.rotations?.isEmpty == false || body.conjugation == true {
+            if body.relinearization == true || body.rotations?.isEmpty == false || body.conjugation == true
+                || body.rowSwap == true
+            {
                 throw HEError.invalidParameters(reason: "parameters without special primes have no evaluation keys")
             }
             return []
@@ -207,14 +228,14 @@ extension Gateway {
         }
         var elements = Set<Int>()
         for steps in rotations {
-            guard abs(steps) < parameters.slotCount, steps != 0 else {
+            guard steps.magnitude < parameters.rotationPeriod, steps != 0 else {
                 throw Problem.badRequest(
-                    "a rotation is by 0 or by \(parameters.slotCount) slots or more",
-                    fix: "Rotations are between 1 and \(parameters.slotCount - 1), or negative.")
+                    "a rotation is by 0 or by \(parameters.rotationPeriod) slots or more",
+                    fix: "Rotations are between 1 and \(parameters.rotationPeriod - 1), or negative.")
             }
             elements.insert(GaloisAutomorphism.element(rotatingBy: steps, degree: parameters.degree))
         }
-        if body.conjugation ?? false { elements.insert(2 * parameters.degree - 1) }
+        if body.conjugation ?? body.rowSwap ?? false { elements.insert(2 * parameters.degree - 1) }
         keys += elements.sorted().map { EvaluationKeyID(kind: .galois, galois: UInt32($0), level: level) }
         return keys
     }
@@ -222,8 +243,29 @@ extension Gateway {
     private func encrypt(
         _ body: EncryptRequest, under keySet: String, as requester: Requester
     ) async throws -> EncryptionResult {
+        let kinds = [
+            body.vectors != nil, body.integers != nil, body.records != nil, body.integerRecords != nil,
+        ]
+        guard kinds.filter({ $0 }).count == 1, body.vectors != nil || (body.model == nil) == (body.integers != nil)
+        else {
+            throw Problem.badRequest(
+                "the body has neither vectors, nor model and records, nor integers, nor model and integerRecords",
+                fix: "Give vectors, or model and records, or model and its packed vectors; under BFV integers, or "
+                    + "model and integerRecords.")
+        }
+        if let integers = body.integers {
+            return try await manager.encrypt(
+                integers.map { body.unsigned == true ? .residues($0) : .integers($0) }, under: keySet,
+                scaleBits: body.scaleBits, level: body.level, as: requester)
+        }
+        if let records = body.integerRecords {
+            let circuit = try await units.model(named: body.model ?? "").integerCircuit()
+            return try await manager.encrypt(
+                circuit.slots(of: records).map { .integers($0) }, under: keySet, level: circuit.profile.inputLevel,
+                circuit: circuit.profile, as: requester)
+        }
         var inputs: [EncryptionInput] = []
-        if let vectors = body.vectors, body.records == nil {
+        if let vectors = body.vectors {
             inputs = try vectors.map { vector in
                 if let imaginary = vector.imaginary, imaginary.count != vector.real.count {
                     throw Problem.badRequest(
@@ -238,13 +280,8 @@ extension Gateway {
                     inputs, under: keySet, scaleBits: body.scaleBits, level: body.level, as: requester)
             }
         }
-        guard let name = body.model, (body.records != nil) != (body.vectors != nil) else {
-            throw Problem.badRequest(
-                "the body has neither vectors, nor model and records",
-                fix: "Give vectors, or model and records, or model and its packed vectors.")
-        }
         let manifest = try await manager.signedManifest(keySet, as: requester).body
-        let descriptor = try await units.model(named: name, for: manifest).descriptor
+        let descriptor = try await units.model(named: body.model ?? "", for: manifest).network()
         if let records = body.records {
             inputs = try descriptor.slots(of: records.map { Record($0) }).map { EncryptionInput(real: $0) }
         } else {
@@ -257,8 +294,12 @@ extension Gateway {
 
     /// Squares multiply errors by messages: the bound behind flooded results is for inputs within the model's ranges.
     private func requireInputs(_ inputs: [EncryptionInput], of descriptor: ModelDescriptor) throws {
-        for (index, input) in inputs.enumerated()
-        where input.values.contains(where: { $0.imaginary != 0 }) || !descriptor.holds(input.values.map(\.real)) {
+        for (index, input) in inputs.enumerated() {
+            if case .complex(let values) = input, values.allSatisfy({ $0.imaginary == 0 }),
+                descriptor.holds(values.map(\.real))
+            {
+                continue
+            }
             throw Problem(
                 name: "vector-out-of-range", title: "The vectors are no inputs of the model", status: 422,
                 detail: "Vector \(index + 1) has a value outside of the range of its feature, or is too long.",

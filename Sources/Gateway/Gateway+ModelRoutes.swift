@@ -9,7 +9,8 @@ import ServiceKit
 extension Gateway {
     func addModelRoutes(to group: RouterGroup<ServiceContext>) {
         group.get { [self] _, _ in
-            try Response.json(ModelList(models: try await units.models().map { ModelInfo($0.descriptor) }))
+            let networks = try await units.models().compactMap { $0.descriptor as? ModelDescriptor }
+            return try Response.json(ModelList(models: networks.map { ModelInfo($0) }))
         }
         group.post("{model}/predict") { [self] request, context in
             let body = try await request.decodeJSON(PredictRequest.self, limit: configuration.bodyBytes)
@@ -56,7 +57,7 @@ extension Gateway {
         as requester: Requester
     ) async throws -> Prediction {
         let (profile, keySet) = (model.descriptor.profile, manifest.body.keySet)
-        let slots = try model.descriptor.slots(of: records)
+        let slots = try model.network().slots(of: records)
         try requireKeys(manifest.body, for: profile)
         var timings = StepTimings()
         let encrypted = try await manager.encrypt(
@@ -87,7 +88,7 @@ extension Gateway {
             outputs, of: keySet, count: profile.batch, as: requester)
         timings.merge(decrypted.timings)
         return Prediction(
-            response: response(
+            response: try response(
                 decrypted.vectors.map { $0.map(\.real) }, records: records.count, model: model, manifest: manifest.body,
                 left: decrypted.decryptionsLeft, job: job.body.job, inputs: encrypted.ciphertexts, outputs: outputs),
             timings: timings)
@@ -99,7 +100,7 @@ extension Gateway {
     ) async throws -> Prediction {
         let (model, slots) = try await ephemeralModel(records, name, release)
         let profile = model.descriptor.profile
-        let policy = model.descriptor.flooding.map { KeySetPolicy.flooded($0) } ?? .raw()
+        let policy = try model.network().flooding.map { KeySetPolicy.flooded($0) } ?? .raw()
         var timings = StepTimings()
         let keySet = try await manager.makeEphemeralKeySet(
             for: profile, policy: policy, as: requester, timings: &timings)
@@ -121,7 +122,7 @@ extension Gateway {
                 timings: &timings)
             try? await model.client.forget(keySet.manifest.digest)
             return Prediction(
-                response: response(
+                response: try response(
                     vectors, records: records.count, model: model, manifest: keySet.manifest.body, left: nil,
                     job: job.body.job, inputs: inputs, outputs: result.outputs),
                 timings: timings)
@@ -140,14 +141,14 @@ extension Gateway {
     ) async throws -> (UnitDirectory.Model, slots: [[Double]]) {
         guard let release else {
             let model = try await units.model(named: name)
-            return (model, try model.descriptor.slots(of: records))
+            return (model, try model.network().slots(of: records))
         }
         var budget = release.budget
         while true {
             let request = ReleaseRequest(
                 precision: release.precision, statisticalBits: release.statisticalBits, budget: budget)
             let model = try await units.model(named: name, planned: PlanRequest(release: request))
-            let slots = try model.descriptor.slots(of: records)
+            let slots = try model.network().slots(of: records)
             if slots.count <= budget { return (model, slots) }
             // Larger rings hold more records.
             while budget < slots.count { budget *= 2 }
@@ -226,7 +227,8 @@ extension Gateway {
         let context = try EncryptionContext.shared(profile.parameters)
         let size = Ciphertext.serializedByteCount(polynomials: 2, level: profile.outputLevel, context: context)
         let start = ContinuousClock.now
-        let result = try await model.client.evaluate(job, inputs: inputs, outputLimit: inputs.count * size)
+        let count = profile.resultCount(inputs: inputs.count) ?? inputs.count
+        let result = try await model.client.evaluate(job, inputs: inputs, outputLimit: count * size)
         let measured = result.timings.entries.first { $0.name == "prediction" }
         timings.add(
             "prediction", measured.map { .nanoseconds(Int64($0.milliseconds * 1e6)) } ?? (ContinuousClock.now - start))
@@ -236,8 +238,8 @@ extension Gateway {
     private func response(
         _ vectors: [[Double]], records: Int, model: UnitDirectory.Model, manifest: KeySetManifest,
         left: Int?, job: String, inputs: [[UInt8]], outputs: [[UInt8]]
-    ) -> PredictResponse {
-        let descriptor = model.descriptor
+    ) throws -> PredictResponse {
+        let descriptor = try model.network()
         var scores: [Double] = []
         for vector in vectors {
             scores += descriptor.packing.scores(vector, count: min(descriptor.packing.batch, records - scores.count))
@@ -252,6 +254,13 @@ extension Gateway {
                 evaluationKeys: manifest.objects.filter { $0.kind != .publicKey }.reduce(0) { $0 + $1.bytes },
                 encryptedSamples: inputs.reduce(0) { $0 + $1.count },
                 encryptedPredictions: outputs.reduce(0) { $0 + $1.count }))
+    }
+}
+
+extension CircuitProfile {
+    /// As they are told to callers.
+    var evaluationKeyNames: [String] {
+        evaluationKeys.map { $0.kind == .galois ? "galois-\($0.galois)" : "relinearization" }
     }
 }
 
@@ -273,8 +282,6 @@ extension ModelInfo {
             target: descriptor.output.target.map { .init(column: $0.column, positiveAbove: $0.positiveAbove) },
             batch: profile.batch, depth: profile.inputLevel - profile.outputLevel,
             parameters: ParametersBody(profile.parameters), scaleBits: profile.scaleBits,
-            evaluationKeys: profile.evaluationKeys.map { key in
-                key.kind == .galois ? "galois-\(key.galois)" : "relinearization"
-            })
+            evaluationKeys: profile.evaluationKeyNames)
     }
 }

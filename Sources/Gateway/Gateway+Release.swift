@@ -14,10 +14,26 @@ struct AskedRelease: Sendable {
 }
 
 extension Gateway {
-    /// What is asked of flooded results, the configuration's defaults filled in; nil for raw ones.
+    /// What is asked of flooded results, the configuration's defaults filled in; nil for raw and exact ones.
     /// - Throws: `Problem` for what cannot go together.
+    func releaseRequest(_ asked: AskedRelease, scheme: Scheme) throws(Problem) -> ReleaseRequest? {
+        switch scheme {
+        case .ckks: return try releaseRequest(asked)
+        case .bfv:
+            guard asked.release == nil || asked.release == ReleaseNoise.exact.rawValue, asked.precision == nil,
+                asked.statisticalBits == nil, asked.audience == nil
+            else {
+                throw .badRequest(
+                    "results of a BFV key set are exact: there is neither noise nor precision to choose",
+                    fix: "Leave out release, precision, statisticalBits and audience.")
+            }
+            return nil
+        }
+    }
+
+    /// The same for approximate results.
     func releaseRequest(_ asked: AskedRelease) throws(Problem) -> ReleaseRequest? {
-        guard let noise = ReleaseNoise(rawValue: asked.release ?? ReleaseNoise.flooded.rawValue) else {
+        guard let noise = ReleaseNoise(rawValue: asked.release ?? ReleaseNoise.flooded.rawValue), noise != .exact else {
             throw .badRequest("release is neither flooded nor raw", fix: "Leave it out, or set it to raw.")
         }
         let defaults = configuration.release

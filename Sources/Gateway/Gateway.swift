@@ -101,6 +101,7 @@ public final class Gateway: Sendable {
         let api = router.group("v1").add(middleware: BearerMiddleware(authenticator: authenticator))
         addKeySetRoutes(to: api.group("keysets"))
         addModelRoutes(to: api.group("models"))
+        addCircuitRoutes(to: api.group("circuits"))
         addJobRoutes(to: api.group("jobs"))
         for path: RouterPath in ["livez", "readyz"] { router.refuseOtherMethods(path, than: [.get]) }
         return router

@@ -34,24 +34,24 @@ struct UnitClient: Sendable {
     ]
     private static let maximumControlBytes = 64 << 20
 
-    /// The models that the unit runs, signed by it and checked; one that does not hold is left out.
-    func models(logger: Logger) async throws -> [ModelDescriptor] {
+    /// The models and circuits that the unit runs, signed by it and checked; one that does not hold is left out.
+    func models(logger: Logger) async throws -> [any CircuitDescription] {
         let body = try await send(
             .GET, "/v1/models", limit: Self.maximumControlBytes, timeout: Self.listTimeout
         ).body
         let list: UnitModelList
         do { list = try APIJSON.decode(UnitModelList.self, from: body) } catch { throw malformed("its list of models") }
-        var descriptors: [ModelDescriptor] = []
+        var descriptors: [any CircuitDescription] = []
         var failure: (any Error)?
         for text in list.descriptors.prefix(1000) {
             do {
-                let signed = try SignedStatement<ModelDescriptor>(
-                    verifying: Array(text.utf8), pinned: [unit.publicKey])
-                guard signed.body.unit == unit.name else { throw AttestationError.mismatch(field: "evaluation unit") }
-                try signed.body.validate()
+                let description = try CircuitDescriptions.read(Array(text.utf8), pinned: [unit.publicKey])
+                guard description.unit == unit.name else { throw AttestationError.mismatch(field: "evaluation unit") }
                 // The list is of plans for raw results.
-                guard signed.body.release == nil else { throw AttestationError.mismatch(field: "release") }
-                descriptors.append(signed.body)
+                guard (description as? ModelDescriptor)?.release == nil else {
+                    throw AttestationError.mismatch(field: "release")
+                }
+                descriptors.append(description)
             } catch {
                 logger.error(
                     "a model description is not believed", metadata: ["unit": "\(unit.name)", "error": "\(error)"])

@@ -7,10 +7,30 @@ import Synchronization
 
 /// Which unit runs which model. Asks the units, and remembers their answers for a while.
 final class UnitDirectory: Sendable {
-    /// A model with the unit that runs it.
+    /// A model, or a circuit on integers, with the unit that runs it.
     struct Model: Sendable {
-        let descriptor: ModelDescriptor
+        let descriptor: any CircuitDescription
         let client: UnitClient
+
+        /// As what predictions are made by.
+        /// - Throws: the problem `not-a-model`.
+        func network() throws -> ModelDescriptor {
+            if let network = descriptor as? ModelDescriptor { return network }
+            throw Problem(
+                name: "not-a-model", title: "A circuit on integers", status: 422,
+                detail: "\(descriptor.name) computes exact integers and predicts nothing.",
+                fix: "GET /v1/circuits describes it; encrypt integerRecords and open a job.")
+        }
+
+        /// As what takes integers.
+        /// - Throws: the problem `not-a-circuit`.
+        func integerCircuit() throws -> IntegerCircuitDescriptor {
+            if let circuit = descriptor as? IntegerCircuitDescriptor { return circuit }
+            throw Problem(
+                name: "not-a-circuit", title: "A model on real numbers", status: 422,
+                detail: "\(descriptor.name) is a model and takes no integerRecords.",
+                fix: "GET /v1/models describes it; give records.")
+        }
     }
 
     private struct Known: Sendable {
@@ -69,8 +89,8 @@ final class UnitDirectory: Sendable {
     }
 
     /// All units at once: one that does not answer holds nobody up but itself.
-    private func ask() async -> [Result<[ModelDescriptor], any Error>] {
-        await withTaskGroup(of: (Int, Result<[ModelDescriptor], any Error>).self) { group in
+    private func ask() async -> [Result<[any CircuitDescription], any Error>] {
+        await withTaskGroup(of: (Int, Result<[any CircuitDescription], any Error>).self) { group in
             for (index, client) in clients.enumerated() {
                 group.addTask { [logger] in
                     do { return (index, .success(try await client.models(logger: logger))) } catch {
@@ -78,7 +98,7 @@ final class UnitDirectory: Sendable {
                     }
                 }
             }
-            var answers: [Int: Result<[ModelDescriptor], any Error>] = [:]
+            var answers: [Int: Result<[any CircuitDescription], any Error>] = [:]
             for await (index, answer) in group { answers[index] = answer }
             return clients.indices.map { answers[$0] ?? .success([]) }
         }
@@ -92,12 +112,13 @@ final class UnitDirectory: Sendable {
         throw Problem(
             name: "unknown-model", title: "Unknown model", status: 404,
             detail: "No evaluation unit runs a model named \(name.prefix(64)).",
-            fix: "GET /v1/models lists the models; the operator adds one to a unit's configuration.")
+            fix: "GET /v1/models and /v1/circuits list them; the operator adds one to a unit's configuration.")
     }
 
     /// A model planned for flooded results, by the unit that runs it.
     func model(named name: String, planned request: PlanRequest) async throws -> Model {
         let model = try await model(named: name)
+        _ = try model.network()
         let question = Question(
             unit: model.client.unit.name, model: model.descriptor.profile.modelDigest, request: request)
         if let known = plans.withLock({ $0[question] }) { return Model(descriptor: known, client: model.client) }

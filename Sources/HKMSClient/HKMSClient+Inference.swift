@@ -7,6 +7,11 @@ extension HKMSClient {
         try await json(.GET, ["v1", "models"])
     }
 
+    /// The circuits on exact integers that the evaluation units have.
+    public func circuits() async throws(HKMSClientError) -> Response<CircuitList> {
+        try await json(.GET, ["v1", "circuits"])
+    }
+
     /// Encrypts records, has a model evaluated on them and decrypts its answers, in one request.
     ///
     /// Steps: secretKey and keyCreation (ephemeral), sampleEncryption, upload, prediction, open,
@@ -17,7 +22,7 @@ extension HKMSClient {
         try await json(.POST, ["v1", "models", model, "predict"], body: try encoded(request))
     }
 
-    /// Has a model evaluated on ciphertexts, in the background: ask ``job(_:)`` until it is no longer `open`.
+    /// Has a model or circuit evaluated on ciphertexts, in the background: ask ``job(_:)`` until it is no longer `open`.
     public func openJob(
         keySet: String, model: String, ciphertexts: [[UInt8]]
     ) async throws(HKMSClientError) -> Response<JobInfo> {

@@ -97,8 +97,15 @@ public struct EncryptionParameters: Sendable, Hashable {
 
     /// N.
     public var degree: Int { 1 << logN }
-    /// Values that one CKKS plaintext holds.
-    public var slotCount: Int { degree / 2 }
+    /// Values that one plaintext holds: N/2 complex numbers, or N integers.
+    public var slotCount: Int {
+        switch scheme {
+        case .ckks: degree / 2
+        case .bfv: degree
+        }
+    }
+    /// A rotation by so many slots changes nothing: N/2, in BFV that of each of its two rows.
+    public var rotationPeriod: Int { degree / 2 }
     /// Digits of an evaluation key of level `level`.
     public func digitCount(level: Int) -> Int { alpha == 0 ? 0 : (level + alpha - 1) / alpha }
 

@@ -17,6 +17,8 @@ public enum KeyManagementError: Error, Sendable, Equatable {
     case jobNotOpen(String, state: String)
     /// The job's results went out with the answer that asked for them, and were not stored.
     case jobKeepsNoResults(String)
+    /// The key set is for the numbers of another scheme than the request's.
+    case otherScheme(keySet: Scheme)
     /// The requester runs the evaluation unit that would vouch for the result.
     case unitIsRequester(unit: String)
 

@@ -7,13 +7,30 @@ import SecretMemory
 
 /// Decrypted vectors, with how they were released.
 public struct DecryptionResult: Sendable {
+    /// Approximate numbers; none under a BFV key set.
     public let vectors: [[Complex<Double>]]
+    /// Exact integers; none under a CKKS key set.
+    public let integers: [[Int64]]
     public let release: ReleaseNoise
-    /// The noise that was added; nil for raw results.
+    /// The noise that was added; nil for raw and exact results.
     public let flooding: FloodedRelease?
     /// nil where there is no limit.
     public let decryptionsLeft: Int?
     public let timings: StepTimings
+
+    fileprivate init(
+        _ vectors: DecryptedVectors, release: ReleaseNoise, flooding: FloodedRelease?, decryptionsLeft: Int?,
+        timings: StepTimings
+    ) {
+        switch vectors {
+        case .complex(let vectors): (self.vectors, integers) = (vectors, [])
+        case .integers(let vectors): (self.vectors, integers) = ([], vectors)
+        }
+        self.release = release
+        self.flooding = flooding
+        self.decryptionsLeft = decryptionsLeft
+        self.timings = timings
+    }
 }
 
 extension KeyManager {
@@ -25,9 +42,11 @@ extension KeyManager {
     /// there is one uniform error, which counts.
     /// - Parameters:
     ///   - count: slots of each ciphertext that are released; all where nil.
+    ///   - form: what the values are asked for as.
     ///   - expected: refuses a key set of another release; nil for whatever it has.
     public func decrypt(
-        _ ciphertexts: [[UInt8]], of keySet: String, count: Int? = nil, expecting expected: ReleaseNoise? = nil,
+        _ ciphertexts: [[UInt8]], of keySet: String, count: Int? = nil, form: ValueForm = .standard,
+        expecting expected: ReleaseNoise? = nil,
         as requester: Requester
     ) async throws(KeyManagementError) -> DecryptionResult {
         guard (1...Self.maximumVectors).contains(ciphertexts.count) else {
@@ -37,6 +56,8 @@ extension KeyManager {
         let manifest = try await manifest(row).body
         let flooding = manifest.policy.flooding
         if let expected, expected != manifest.policy.release {
+            let scheme = manifest.parameters.scheme
+            guard scheme.messages.releases.contains(expected) else { throw .otherScheme(keySet: scheme) }
             throw expected == .flooded ? .keySetIsRaw(keySet) : .keySetIsFlooded(keySet)
         }
         guard manifest.policy.audience == .owner || !row.tainted else { throw .keySetTainted(keySet) }
@@ -61,6 +82,7 @@ extension KeyManager {
             guard (0...context.parameters.slotCount).contains(count ?? 0) else {
                 throw HEError.tooManyValues(count: count ?? 0, slots: context.parameters.slotCount)
             }
+            try context.messages().require(form)
             parsed = try await compute.run {
                 try ciphertexts.map { bytes throws(HEError) in try Ciphertext(serialized: bytes, context: context) }
             }
@@ -86,7 +108,8 @@ extension KeyManager {
 
         // Debited before anything is released, and not given back; a KMS that is down costs nothing.
         let spent = ciphertexts.count
-        let (released, isRaw, isShared) = (policies, policies.isEmpty, manifest.policy.audience == .shared)
+        let (released, isShared) = (policies, manifest.policy.audience == .shared)
+        let release = policies.isEmpty ? manifest.parameters.scheme.unfloodedRelease : .flooded
         let debited = try await change(keySet) { row throws(KeyManagementError) in
             guard row.standing == .active else { throw .keySetNotActive(keySet, state: row.standing) }
             guard !isShared || !row.tainted else { throw .keySetTainted(keySet) }
@@ -96,7 +119,7 @@ extension KeyManager {
             }
             row.decryptions += spent
             row.exposed = row.exposed || exposes
-            row.tainted = row.tainted || isRaw
+            row.tainted = row.tainted || release == .raw
         }
 
         do {
@@ -106,17 +129,12 @@ extension KeyManager {
             }
             let vectors = try await timed("decryption", &timings) {
                 try await compute.run {
-                    guard isRaw else {
-                        return try zip(parsed, released).map {
-                            try material.release($0, count: count, policy: $1).values
-                        }
-                    }
-                    let encoder = try CKKSEncoder(context)
-                    return try parsed.map { try encoder.decodeComplex(material.decryptRaw($0), count: count) }
+                    try context.messages().decrypt(
+                        parsed, by: material, count: count, form: form, policies: released)
                 }
             }
             return DecryptionResult(
-                vectors: vectors, release: isRaw ? .raw : .flooded, flooding: isRaw ? nil : flooding,
+                vectors, release: release, flooding: released.isEmpty ? nil : flooding,
                 decryptionsLeft: debited.budget, timings: timings)
         } catch {
             // A full pool, missing memory or a client that left say nothing of key or ciphertext, and must not

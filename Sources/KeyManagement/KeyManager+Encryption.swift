@@ -4,12 +4,16 @@ import HomomorphicEncryption
 import RealModule
 
 /// One vector to encrypt.
-public struct EncryptionInput: Sendable, Hashable {
-    /// Up to N/2 values.
-    public var values: [Complex<Double>]
+public enum EncryptionInput: Sendable, Hashable {
+    /// For CKKS: up to N/2 values.
+    case complex([Complex<Double>])
+    /// For BFV: up to N integers, the first N/2 of them the first row; between -t/2 and t/2.
+    case integers([Int64])
+    /// For BFV: the same in 0 ..< t.
+    case residues([Int64])
 
-    public init(_ values: [Complex<Double>]) { self.values = values }
-    public init(real: [Double]) { values = real.map { Complex($0) } }
+    public init(_ values: [Complex<Double>]) { self = .complex(values) }
+    public init(real: [Double]) { self = .complex(real.map { Complex($0) }) }
 }
 
 /// Ciphertexts of this service, serialized, with their digests on record.
@@ -28,8 +32,8 @@ extension KeyManager {
     /// - Parameters:
     ///   - scaleBits: log2 of the scale; the key set's profile decides where it is nil.
     ///   - level: level of the ciphertexts; the key set's profile decides where it is nil.
-    ///   - circuit: that of which these are inputs, packed for it and within its ranges; the caller has seen to that.
-    ///     Under a key set whose results are flooded, nothing else is evaluated.
+    ///   - circuit: that of which these are inputs, in turn its operands, packed for it and within its ranges; the caller
+    ///     has seen to that. Under a key set whose results are flooded or exact, nothing else is evaluated.
     public func encrypt(
         _ inputs: [EncryptionInput], under keySet: String, scaleBits: Int? = nil, level: Int? = nil,
         circuit: CircuitProfile? = nil, as requester: Requester
@@ -40,14 +44,13 @@ extension KeyManager {
         let row = try await activeRow(keySet, for: requester).row
         let manifest = try await manifest(row).body
         let publicKey = try await publicKey(of: manifest)
-        let bits = scaleBits ?? manifest.profile?.scaleBits ?? Self.defaultScaleBits(manifest.parameters)
-        guard (1...120).contains(bits) else { throw .invalidRequest(reason: "the scale is 2^1 to 2^120") }
+        let bits = scaleBits ?? manifest.profile?.scaleBits
         let level = level ?? manifest.profile?.inputLevel ?? publicKey.context.maximumLevel
         if manifest.policy.flooding != nil, let profile = manifest.profile {
             guard circuit == nil || circuit?.digest == profile.digest else { throw .otherCircuit(keySet: keySet) }
             // Noise is planned for these.
             guard bits == profile.scaleBits else {
-                throw .homomorphicEncryption(.scaleMismatch(.exp2(Double(bits)), profile.scale))
+                throw .homomorphicEncryption(.scaleMismatch(.exp2(Double(bits ?? 0)), profile.scale))
             }
             guard level == profile.inputLevel else {
                 throw .homomorphicEncryption(.levelMismatch(level, profile.inputLevel))
@@ -56,43 +59,36 @@ extension KeyManager {
         var timings = StepTimings()
         let ciphertexts: [[UInt8]]
         do {
-            let encoder = try CKKSEncoder(publicKey.context)
-            let scale = Double(sign: .plus, exponent: bits, significand: 1)
+            let messages = try publicKey.context.messages(scaleBits: bits)
+            for input in inputs { try messages.require(input) }
             var made: [[UInt8]] = []
             for input in inputs {
                 made.append(
                     try await timed("sampleEncryption", &timings) {
                         try await compute.run {
-                            try publicKey.encrypt(encoder.encode(complex: input.values, scale: scale, level: level))
-                                .serialized()
+                            try messages.encrypt(input, level: level, by: publicKey).serialized()
                         }
                     })
             }
             ciphertexts = made
         } catch { throw KeyManagementError(error) }
         let digests = ciphertexts.map { Digest(of: $0) }
-        try await record(digests, of: keySet, circuit: circuit?.digest)
+        try await record(digests, of: keySet, circuit: circuit)
         return EncryptionResult(ciphertexts: ciphertexts, digests: digests, timings: timings)
     }
 
     private func record(
-        _ digests: [Digest], of keySet: String, circuit: Digest?
+        _ digests: [Digest], of keySet: String, circuit: CircuitProfile?
     ) async throws(KeyManagementError) {
         var changes: [MetadataChange] = []
-        for digest in digests {
+        for (index, digest) in digests.enumerated() {
             changes.append(
                 try records.insertion(
-                    CiphertextRow(keySet: keySet, job: nil, circuit: circuit),
+                    CiphertextRow(keySet: keySet, index, of: circuit),
                     id: CiphertextRow.id(keySet: keySet, digest: digest), index: keySet))
         }
         let count = digests.count
         try await change(keySet, { row throws(KeyManagementError) in row.encryptions += count }, with: changes)
-    }
-
-    /// The scale that a preset is made for; without a preset, that of its last prime.
-    static func defaultScaleBits(_ parameters: EncryptionParameters) -> Int {
-        ParameterPreset.all.first { $0.parameters.digest == parameters.digest }?.scaleBits
-            ?? 63 - (parameters.q.last ?? 2).leadingZeroBitCount
     }
 
     /// The parsed public key, checked against the manifest.

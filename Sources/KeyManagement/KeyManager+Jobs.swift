@@ -58,16 +58,21 @@ extension KeyManager {
         guard manifest.body.parameters.digest == profile.parameters.digest else {
             throw .homomorphicEncryption(.parameterMismatch)
         }
+        guard profile.resultCount(inputs: inputs.count) != nil else {
+            throw .invalidRequest(
+                reason: "\(profile.model) takes \(profile.operands ?? 1) ciphertexts at a time, in turn")
+        }
         let isFlooded = manifest.body.policy.flooding != nil
         guard !isFlooded || manifest.body.profile?.digest == profile.digest else {
             throw .otherCircuit(keySet: keySet)
         }
-        for input in inputs {
+        let isBound = isFlooded || profile.parameters.scheme.messages.boundsInputs
+        for (index, input) in inputs.enumerated() {
             let id = CiphertextRow.id(keySet: keySet, digest: input)
             guard let known = try await records.read(CiphertextRow.self, id: id), known.row.job == nil else {
                 throw .notVouched(input)
             }
-            guard !isFlooded || known.row.circuit == profile.digest else { throw .notCircuitInput(input) }
+            guard !isBound || known.row.isInput(index, of: profile) else { throw .notCircuitInput(input) }
         }
         let job = JobRow(
             job: Self.newIdentifier("job"), keySet: keySet, tenant: requester.tenant,
@@ -113,7 +118,8 @@ extension KeyManager {
         let receipt: SignedStatement<Receipt>
         do {
             receipt = try SignedStatement(verifying: envelope, pinned: [unit.verificationKey])
-            try receipt.body.validate(answering: try sign(stored.row).body, profile: stored.row.profile)
+            try receipt.body.validate(
+                answering: try sign(stored.row).body, profile: stored.row.profile, operands: profile.operands ?? 1)
             guard stored.row.unit == unit.name else { throw AttestationError.mismatch(field: "evaluation unit") }
             guard receipt.body.outputs == outputs.map({ Digest(of: $0) }) else {
                 throw AttestationError.mismatch(field: "list of outputs")

@@ -124,15 +124,17 @@ extension KeyManager {
         guard request.mode != .ephemeral else {
             throw .invalidRequest(reason: "an ephemeral key set exists within one prediction and is not registered")
         }
-        guard request.parameters.scheme == .ckks else {
-            throw .invalidRequest(reason: "key sets are CKKS; other schemes are not available yet")
-        }
         guard kms.capabilities.contextBinding != .none else {
             // docs/threat-model.md: a sealed seed that opens in any context could be moved to another owner.
             throw .kms(.notSupported(operation: "binding a sealed secret to its context"))
         }
         guard request.parameters.security == .classical128 else {
             throw .invalidRequest(reason: "parameters below 128-bit security are for tests, not for key sets")
+        }
+        let releases = request.parameters.scheme.messages.releases
+        guard releases.contains(request.policy.release) else {
+            let names = releases.map(\.rawValue).joined(separator: " or ")
+            throw .invalidRequest(reason: "results of this scheme are released \(names)")
         }
         if let flooding = request.policy.flooding { try validate(flooding, request) }
         if let budget = request.policy.decryptionBudget, budget < 0 {
@@ -151,6 +153,8 @@ extension KeyManager {
         else { throw .invalidRequest(reason: "one evaluation key of each kind and Galois element, at most 1024") }
         do {
             let context = try EncryptionContext.shared(request.parameters)
+            // A plaintext modulus that does not batch has no vectors.
+            _ = try context.messages()
             for key in request.evaluationKeys {
                 guard key.kind != .switching else {
                     throw KeyManagementError.invalidRequest(reason: "switching keys come with rotation")

@@ -41,6 +41,7 @@ final class KeySetMaterial: Sendable {
 
     func decryptRaw(_ ciphertext: Ciphertext) throws -> CKKSPlaintext { try secret.key.decryptRaw(ciphertext) }
 
+    func decryptBFV(_ ciphertext: Ciphertext) throws -> BFVPlaintext { try secret.key.decryptBFV(ciphertext) }
     func release(_ ciphertext: Ciphertext, count: Int?, policy: FloodingPolicy) throws -> ReleasedValues {
         try secret.key.release(ciphertext, count: count, policy: policy)
     }

@@ -63,6 +63,25 @@ struct CiphertextRow: AuthenticatedRow {
     var job: String?
     /// Digest of the circuit profile that it was encrypted for, values within the circuit's ranges.
     var circuit: Digest?
+    /// Which of the circuit's operands it is, where there are several.
+    var operand: Int?
+
+    /// A result.
+    init(keySet: String, job: String) {
+        self.keySet = keySet
+        self.job = job
+    }
+
+    /// Input `index` of a circuit, where it is for one: circuits take their operands in turn.
+    init(keySet: String, _ index: Int, of circuit: CircuitProfile?) {
+        self.keySet = keySet
+        self.circuit = circuit?.digest
+        operand = circuit?.operands.map { index % $0 }
+    }
+
+    func isInput(_ index: Int, of profile: CircuitProfile) -> Bool {
+        circuit == profile.digest && operand == profile.operands.map { index % $0 }
+    }
 
     static func id(keySet: String, digest: Digest) -> String { "\(keySet).\(digest.hex)" }
 }

@@ -141,9 +141,18 @@ extension Request {
     }
 
     /// The body as JSON.
-    /// - Throws: the problem `invalid-request` naming the field that does not fit.
-    public func decodeJSON<Body: Decodable>(_: Body.Type, limit: Int) async throws -> Body {
+    /// - Parameter integerMembers: members in which every number must be written as an integer.
+    /// - Throws: the problem `invalid-request` naming the field that does not fit, or `not-an-integer`.
+    public func decodeJSON<Body: Decodable>(
+        _: Body.Type, limit: Int, integerMembers: Set<String> = []
+    ) async throws -> Body {
         let bytes = try await collectBody(limit: limit)
+        if !integerMembers.isEmpty, let number = JSONIntegers.firstOther(in: bytes, members: integerMembers) {
+            throw Problem(
+                name: "not-an-integer", title: "A number is no integer", status: 422,
+                detail: "\(number) stands where integers are exact.",
+                fix: "Write whole numbers without a point or an exponent.")
+        }
         do {
             return try APIJSON.decode(Body.self, from: bytes)
         } catch let error as DecodingError {

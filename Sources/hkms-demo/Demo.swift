@@ -15,6 +15,7 @@ struct Demo: AsyncParsableCommand {
     @Option(name: .long, help: "URL of the gateway.") var gateway: String
     @Option(name: .long, help: "File with a bearer token.") var tokenFile: String
     @Option(name: .long, help: "The model's file, for predictions in the clear.") var modelFile: String
+    @Option(name: .long, help: "The circuit's file, for exact sums in the clear.") var circuitFile: String
     @Option(name: .long, help: "Records of the model's schema, CSV.") var data: String
     @Option(name: .long, help: "How results are released: flooded or raw.") var release = "flooded"
     @Option(name: .long, help: "Write the measurements here as JSON.") var json: String?
@@ -54,6 +55,7 @@ struct Demo: AsyncParsableCommand {
             results.append(try await measure(mode, client, info, records, plain))
         }
         try await showEphemeral(client, info, records, plain)
+        let differences = try await showExact(client, file)
         summarize(results)
         if let json {
             let encoder = JSONEncoder()
@@ -63,6 +65,7 @@ struct Demo: AsyncParsableCommand {
         guard results.allSatisfy({ $0.classMismatches == 0 && $0.maxAbsError <= $0.precision }) else {
             throw ValidationError("encrypted and plaintext predictions differ")
         }
+        guard differences == 0 else { throw ValidationError("encrypted and plaintext sums differ") }
     }
 
     /// The whole round under a registered key set.
@@ -171,8 +174,8 @@ struct Demo: AsyncParsableCommand {
 
     // MARK: Words
 
-    private func say(_ line: String) { print(line) }
-    private func pad(_ text: String, _ width: Int) -> String {
+    func say(_ line: String) { print(line) }
+    func pad(_ text: String, _ width: Int) -> String {
         text + String(repeating: " ", count: max(0, width - text.count))
     }
     private func fixed(_ value: Double) -> String { pad(String(format: "%+.6f", value), 12) }
@@ -181,12 +184,12 @@ struct Demo: AsyncParsableCommand {
         timings.entries.filter { names.contains($0.name) }.reduce(0) { $0 + $1.milliseconds }
     }
 
-    private func ms(_ timings: ServerTiming, _ names: String...) -> String {
+    func ms(_ timings: ServerTiming, _ names: String...) -> String {
         let value = timings.entries.filter { names.contains($0.name) }.reduce(0) { $0 + $1.milliseconds }
         return String(format: "%.2f ms", value)
     }
 
-    private func size(_ bytes: Int) -> String {
+    func size(_ bytes: Int) -> String {
         bytes < 10_000 ? "\(bytes) bytes" : String(format: "%.2f MB", Double(bytes) / 1e6)
     }
 }

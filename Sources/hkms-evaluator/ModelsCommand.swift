@@ -20,19 +20,33 @@ struct ModelsCommand: ParsableCommand {
 
     func run() throws {
         let configuration = try UnitConfiguration.load(config)
-        let descriptors = configuration.models.map { ModelDescriptor($0, unit: configuration.name) }
-        if json { return try Terminal.output(json: descriptors) }
-        for (descriptor, model) in zip(descriptors, configuration.models) {
-            let profile = descriptor.profile
-            Terminal.output("\(descriptor.name) version \(descriptor.version)")
-            Terminal.output("  digest           \(model.model.digest)")
+        let descriptions = configuration.models.map { $0.description(unit: configuration.name) }
+        if json { return try Terminal.output(json: descriptions.map { Described($0) }) }
+        for (description, model) in zip(descriptions, configuration.models) {
+            let profile = model.profile
+            let (scheme, unit) =
+                switch profile.parameters.scheme {
+                case .ckks: ("CKKS", "scale 2^\(profile.scaleBits)")
+                case .bfv: ("BFV", "t = \(profile.parameters.t)")
+                }
+            Terminal.output("\(description.name) version \(description.version)")
+            Terminal.output("  digest           \(model.digest)")
             Terminal.output("  profile          \(profile.digest)")
             Terminal.output(
-                "  parameters       CKKS, N = 2^\(profile.parameters.logN), \(profile.parameters.q.count) primes, "
-                    + "scale 2^\(profile.scaleBits)")
+                "  parameters       \(scheme), N = 2^\(profile.parameters.logN), \(profile.parameters.q.count) primes, "
+                    + unit)
             Terminal.output("  levels           \(profile.inputLevel) to \(profile.outputLevel)")
-            Terminal.output("  records          \(profile.batch) a ciphertext")
+            Terminal.output("  records          \(profile.batch) an evaluation")
             Terminal.output("  evaluation keys  \(profile.evaluationKeys.count)")
         }
     }
+}
+
+/// A description of any kind, as JSON.
+private struct Described: Encodable {
+    let description: any CircuitDescription
+
+    init(_ description: any CircuitDescription) { self.description = description }
+
+    func encode(to encoder: any Encoder) throws { try description.encode(to: encoder) }
 }

@@ -24,7 +24,7 @@ struct HKMSCommand: AsyncParsableCommand {
             CommandGroup(name: "Server", subcommands: [Init.self, Serve.self, Vectors.self]),
             CommandGroup(name: "Key sets", subcommands: [Register.self, KeySets.self]),
             CommandGroup(name: "Data", subcommands: [Encrypt.self, Decrypt.self]),
-            CommandGroup(name: "Inference", subcommands: [Models.self, Predict.self, Jobs.self]),
+            CommandGroup(name: "Inference", subcommands: [Models.self, Circuits.self, Predict.self, Jobs.self]),
         ])
 
     static func main() async {

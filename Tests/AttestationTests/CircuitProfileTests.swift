@@ -37,6 +37,8 @@ import Testing
             { $0.inputLevel = 3 },
             { $0.outputLevel = 2 },
             { $0.batch = 32 },
+            { $0.operands = 1 },
+            { $0.operands = 2 },
             { $0.evaluationKeys = [] },
             { $0.evaluationKeys.removeLast() },
             { $0.evaluationKeys.swapAt(0, 1) },
@@ -48,6 +50,33 @@ import Testing
         var digests: Set<Digest> = [try Fixtures.profile().digest]
         for change in changes { digests.insert(try changed(change).digest) }
         #expect(digests.count == changes.count + 1)
+    }
+
+    @Test("inputs make whole evaluations, or none")
+    func operands() throws {
+        var profile = try Fixtures.profile()
+        #expect(profile.resultCount(inputs: 3) == 3)
+        profile.operands = 2
+        #expect([0, 1, 2, 3, 4].map { profile.resultCount(inputs: $0) } == [0, nil, 1, nil, 2])
+        for operands in [0, -1, 65] {
+            profile.operands = operands
+            let changed = profile
+            #expect(throws: AttestationError.self) { try changed.validate() }
+        }
+    }
+
+    @Test("BFV has no scale, and a slot for each coefficient")
+    func integers() throws {
+        let parameters = try #require(BFVParameterPreset.named("bfv-12")).parameters
+        func profile(scaleBits: Int, batch: Int) -> CircuitProfile {
+            CircuitProfile(
+                model: "m", modelDigest: Digest(of: []), parameters: parameters, scaleBits: scaleBits, inputLevel: 2,
+                outputLevel: 1, batch: batch, evaluationKeys: [])
+        }
+        try profile(scaleBits: 0, batch: 4096).validate()
+        for wrong in [profile(scaleBits: 1, batch: 1), profile(scaleBits: 0, batch: 4097)] {
+            #expect(throws: AttestationError.self) { try wrong.validate() }
+        }
     }
 
     @Test("the scale is a power of two")

@@ -34,6 +34,22 @@ import Testing
         }
     }
 
+    @Test("a circuit of several operands has an output for each evaluation")
+    func operands() throws {
+        var receipt = try Fixtures.receipt()
+        #expect(receipt.inputs.count == 2)
+        let output = receipt.outputs[0]
+        receipt.outputs = [output]
+        try receipt.validate(answering: Fixtures.job(), profile: Fixtures.digest(6), operands: 2)
+        for outputs in [[], [output, output]] {
+            receipt.outputs = outputs
+            let wrong = receipt
+            #expect(throws: AttestationError.mismatch(field: "number of outputs")) {
+                try wrong.validate(answering: Fixtures.job(), profile: Fixtures.digest(6), operands: 2)
+            }
+        }
+    }
+
     @Test("a job without inputs has no receipt")
     func empty() throws {
         var job = try Fixtures.job()

@@ -84,7 +84,7 @@ struct Network: CustomTestStringConvertible {
 
 /// The model and the made-up records of the repository's folder `models`.
 enum HeartDisease {
-    private static func bytes(_ name: String) throws -> [UInt8] {
+    static func bytes(_ name: String) throws -> [UInt8] {
         let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
             .deletingLastPathComponent()
         return Array(try Data(contentsOf: root.appendingPathComponent("models").appendingPathComponent(name)))
@@ -149,6 +149,10 @@ struct TestKeys {
     func decrypt(_ ciphertext: Ciphertext) throws -> [Double] {
         let secret = try Self.seed(seedByte).secretKey(context)
         return try CKKSEncoder(context).decodeReal(secret.decrypt(ciphertext))
+    }
+
+    func decryptBFV(_ ciphertext: Ciphertext) throws -> BFVPlaintext {
+        try Self.seed(seedByte).secretKey(context).decryptBFV(ciphertext)
     }
 
     /// What a ciphertext decrypts to, as a polynomial.

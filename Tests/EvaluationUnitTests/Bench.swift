@@ -22,7 +22,7 @@ struct Bench: Sendable {
     let stranger = Bench.key(4)
 
     init(
-        models: [CompiledModel], limits: UnitConfiguration.Limits = .init(threads: 2), installation: String? = nil,
+        models: [any Circuit], limits: UnitConfiguration.Limits = .init(threads: 2), installation: String? = nil,
         tenant: String? = nil
     ) {
         configuration = UnitConfiguration(

@@ -63,7 +63,7 @@ import Testing
         #expect(policy == .required)
         #expect(configuration.name == "unit-1")
         #expect(configuration.signingKey.verificationKey == folder.publicKey)
-        #expect(configuration.models.map(\.model.name) == ["tiny"])
+        #expect(configuration.models.map(\.name) == ["tiny"])
         #expect(configuration.gateways.map(\.name) == ["gateway-1"])
         #expect(configuration.limits.keyCacheBytes == 1 << 30)
         #expect(configuration.limits.bodyBytes == 64 << 20)

@@ -12,6 +12,7 @@ enum Parser: String, CaseIterable, Sendable {
     case sealedObject = "sealed-object"
     case metadataRow = "metadata-row"
 
+    case circuitDescriptor = "circuit-descriptor"
     case envelope
     case job
     case manifest
@@ -40,6 +41,8 @@ enum Parser: String, CaseIterable, Sendable {
     case transitAnswer = "transit-answer"
     case transitCiphertext = "transit-ciphertext"
 
+    case circuit
+    case integerFile = "integer-file"
     case model
     case record
     case recordFile = "record-file"
@@ -55,6 +58,7 @@ enum Parser: String, CaseIterable, Sendable {
         case .sealedObject: readSealedObject(bytes)
         case .metadataRow: readMetadataRow(bytes)
 
+        case .circuitDescriptor: readStatement(IntegerCircuitDescriptor.self, bytes, use)
         case .envelope: readEnvelope(bytes)
         case .job: readStatement(JobDescription.self, bytes) { _ in }
         case .manifest: readStatement(KeySetManifest.self, bytes, use)
@@ -83,6 +87,8 @@ enum Parser: String, CaseIterable, Sendable {
         case .transitAnswer: readTransitAnswer(bytes)
         case .transitCiphertext: readTransitCiphertext(bytes)
 
+        case .circuit: readCircuit(bytes)
+        case .integerFile: readIntegerFile(bytes)
         case .model: readModel(bytes)
         case .record: readRecord(bytes)
         case .recordFile: readRecordFile(bytes)

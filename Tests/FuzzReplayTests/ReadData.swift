@@ -54,3 +54,23 @@ func readVectorFile(_ bytes: [UInt8]) {
     guard let file = try? VectorFile(bytes) else { return }
     precondition(file.vectors.allSatisfy { !$0.real.isEmpty && $0.real.allSatisfy(\.isFinite) }, "finite values")
 }
+
+func readCircuit(_ bytes: [UInt8]) {
+    guard let circuit = try? IntegerCircuit(parsing: bytes) else { return }
+    precondition(IntegerCircuit.isFormat(of: bytes), "what is read has the format")
+    let extremes = [circuit.columns.map(\.minimum), circuit.columns.map(\.maximum)]
+    _ = circuit.evaluateInTheClear(extremes)
+}
+
+/// The same bytes as vectors and as records.
+func readIntegerFile(_ bytes: [UInt8]) {
+    if let file = try? IntegerVectorFile(bytes) { precondition(file.vectors.allSatisfy { !$0.isEmpty }, "values") }
+    if let file = try? IntegerRecordFile(bytes, columns: ["a", "b"]) {
+        precondition(file.records.allSatisfy { $0.count == 2 }, "every column")
+        precondition(!file.ignoredColumns.contains("a"))
+    }
+    // What the API takes for integers.
+    if JSONIntegers.firstOther(in: bytes, members: EncryptRequest.integerMembers) == nil {
+        _ = try? APIJSON.decode(EncryptRequest.self, from: bytes)
+    }
+}

@@ -35,6 +35,11 @@ func readAnswer(_ bytes: [UInt8]) {
     case UInt8(ascii: "i"): check(JobList.self, body)
     case UInt8(ascii: "j"): check(UnitModelList.self, body)
     case UInt8(ascii: "k"): check(UnitKeyStatus.self, body)
+    case UInt8(ascii: "l"):
+        guard let list = check(CircuitList.self, body) else { return }
+        for circuit in list.circuits where circuit.records < 1 << 16 {
+            _ = circuit.values(of: [[1, 2, 3], [4, 5, 6]], records: 4)
+        }
     default: break
     }
 }

@@ -73,3 +73,12 @@ func use(_ descriptor: ModelDescriptor) {
     _ = try? descriptor.slots(of: [Record(fields), Record(fields)])
     _ = descriptor.output.label(for: 0)
 }
+
+func use(_ descriptor: IntegerCircuitDescriptor) {
+    guard (try? descriptor.validate()) != nil else { return }
+    _ = descriptor.profile.digest
+    let record = IntegerRecord(descriptor.columns.map { ($0.name, $0.minimum) }, uniquingKeysWith: { $1 })
+    let slots = try? descriptor.slots(of: [record, record])
+    let places = descriptor.results.map(\.slot)
+    precondition((slots ?? []).allSatisfy { slots in places.allSatisfy(slots.indices.contains) }, "results have slots")
+}

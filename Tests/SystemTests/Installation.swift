@@ -73,7 +73,7 @@ final class Installation: @unchecked Sendable {
     }
 
     init(
-        _ kms: KMS, key: String, bodyMiB: Int?, openBaoAddress: String?
+        _ kms: KMS, key: String, circuits: [URL], bodyMiB: Int?, openBaoAddress: String?
     ) async throws {
         folder = FileManager.default.temporaryDirectory.appendingPathComponent("hkms-system-\(UUID().uuidString)")
         self.key = key
@@ -82,6 +82,7 @@ final class Installation: @unchecked Sendable {
             "init", folder.path, "--dev", "--key", key, "--model", Self.model.path, "--gateway-port", "\(gatewayPort)",
             "--unit-port", "\(unitPort)",
         ]
+        arguments += circuits.flatMap { ["--model", $0.path] }
         if kms == .openbao {
             let environment = ProcessInfo.processInfo.environment
             let address = try #require(
@@ -115,6 +116,7 @@ final class Installation: @unchecked Sendable {
     }
 
     static let model = Programs.repository.appendingPathComponent("models/heart-disease.json")
+    static let circuit = Programs.repository.appendingPathComponent("models/heart-disease-totals.json")
     static let records = Programs.repository.appendingPathComponent("models/heart-disease-made-up.csv")
 
     var gatewayURL: String { "http://127.0.0.1:\(gatewayPort)" }
@@ -167,10 +169,11 @@ final class Installation: @unchecked Sendable {
 
     /// Runs `body` on an installation and stops it afterwards, whatever happens.
     static func use(
-        _ kms: KMS = .software, key: String = "hkms-\(UUID().uuidString)", bodyMiB: Int? = nil,
-        openBaoAddress: String? = nil, _ body: (Installation) async throws -> Void
+        _ kms: KMS = .software, key: String = "hkms-\(UUID().uuidString)", circuits: [URL] = [],
+        bodyMiB: Int? = nil, openBaoAddress: String? = nil, _ body: (Installation) async throws -> Void
     ) async throws {
-        let installation = try await Installation(kms, key: key, bodyMiB: bodyMiB, openBaoAddress: openBaoAddress)
+        let installation = try await Installation(
+            kms, key: key, circuits: circuits, bodyMiB: bodyMiB, openBaoAddress: openBaoAddress)
         do {
             try await body(installation)
         } catch {

@@ -39,6 +39,11 @@ enum Seeds {
             ]
         case .metadataRow: rows
 
+        case .circuitDescriptor:
+            try [circuit, weighted].map {
+                try APIJSON.encode(
+                    IntegerCircuitDescriptor(CompiledIntegerCircuit(IntegerCircuit(parsing: text($0))), unit: "unit-1"))
+            }
         case .envelope: [try SignedStatement(receipt(), by: SignedBy.key).serialized()]
         case .job: [try APIJSON.encode(job())]
         case .manifest: [try APIJSON.encode(manifest())]
@@ -83,6 +88,14 @@ enum Seeds {
             ]
         case .transitCiphertext: [text("vault:v1:QUJD"), text("vault:v123456789:QQ==")]
 
+        case .circuit: [text(circuit), text(weighted)]
+        case .integerFile:
+            [
+                text("1,-2\n9007199254740993,0\n"), text("a,b,c\n1,-2,0.5\n3,4,x\n"),
+                text(#"[{"a": 1, "b": -2}, {"b": 0, "a": 9007199254740993, "c": null}]"#),
+                try APIJSON.encode(EncryptRequest(integers: [[1, -2], [.max]], unsigned: true)),
+                try APIJSON.encode(EncryptRequest(circuit: "c", integerRecords: [["a": 1]])),
+            ]
         case .model: [text(model)]
         case .record: [text(#"{"a": 1.5, "b": "1", "c": null}"#), text(#"{"a": " 2 ", "b": 0, "c": 2.5}"#)]
         case .recordFile:
@@ -346,6 +359,18 @@ enum Seeds {
         """
 
     private static func base64(_ count: Int) -> String { Data(repeating: 7, count: count).base64EncodedString() }
+
+    private static let circuit = """
+        {"format": "hkms.circuit.v1", "name": "totals", "version": 1, "description": "d", "records": 5,
+         "columns": [{"name": "a", "minimum": -3, "maximum": 9}, {"name": "b", "minimum": 0, "maximum": 250}],
+         "sums": [["a"], ["a", "b"]]}
+        """
+
+    private static let weighted = """
+        {"format": "hkms.circuit.v1", "name": "w", "version": 1, "description": "d", "records": 3,
+         "columns": [{"name": "a", "minimum": -3, "maximum": 9}], "weights": [-7], "bias": 4,
+         "plaintextModulus": 65537}
+        """
 
     private static let model = """
         {"format": "hkms.model.v1", "name": "tiny", "version": 1, "description": "d",

@@ -4,12 +4,13 @@ import FoundationEssentials
 
 /// Encryption parameters as they travel.
 public struct ParametersBody: Codable, Sendable, Hashable {
-    /// `ckks`
+    /// `ckks` or `bfv`
     public var scheme: String
     public var logN: Int
     public var q: [UInt64]
     public var p: [UInt64]
     public var alpha: Int
+    /// BFV: the plaintext modulus, a prime that is 1 modulo 2N.
     public var t: UInt64?
 
     public init(scheme: String, logN: Int, q: [UInt64], p: [UInt64], alpha: Int, t: UInt64? = nil) {
@@ -28,16 +29,19 @@ public struct RegisterRequest: Codable, Sendable, Hashable {
     public var requestId: String
     /// `direct` or `envelope`.
     public var mode: String
-    /// The model whose circuit decides parameters and evaluation keys.
+    /// The model or circuit that decides parameters and evaluation keys.
     public var model: String?
     /// A named preset, see docs/api.md.
     public var preset: String?
     public var parameters: ParametersBody?
     /// With preset or parameters: make a relinearization key (true by default).
     public var relinearization: Bool?
-    /// With preset or parameters: rotations by slots, positive to the left.
+    /// With preset or parameters: rotations by slots, positive to the left; in BFV of both rows.
     public var rotations: [Int]?
+    /// CKKS: make the key of complex conjugation.
     public var conjugation: Bool?
+    /// BFV: make the key that swaps the two rows.
+    public var rowSwap: Bool?
     /// One of the caller's groups, to own the key set instead of the caller.
     public var group: String?
     /// Decryption of any ciphertext; only where the configuration grants it.
@@ -151,7 +155,7 @@ public struct KeySetInfo: Codable, Sendable, Hashable {
     public var manifestDigest: String
     /// The model that the keys were made for.
     public var model: String?
-    /// `raw` or `flooded`.
+    /// `raw`, `flooded` or `exact`.
     public var release: String
     /// The noise of flooded results.
     public var flooding: FloodingBody?

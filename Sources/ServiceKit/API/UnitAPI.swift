@@ -4,7 +4,7 @@ import FoundationEssentials
 
 /// `GET /v1/models` of an evaluation unit.
 public struct UnitModelList: Codable, Sendable, Hashable {
-    /// Each a signed model descriptor: a DSSE envelope, as JSON text.
+    /// Each a signed description of a model or a circuit: a DSSE envelope, as JSON text.
     public var descriptors: [String]
     public init(descriptors: [String]) { self.descriptors = descriptors }
 }

@@ -15,12 +15,14 @@ struct Register: AsyncParsableCommand {
             Results of a model are released with noise that hides what decryptions otherwise tell of the secret \
             key. The parameters are chosen so that results stay within the precision you ask for, over all the \
             decryptions you ask for; what was chosen and why is told. Raw results have no such noise: they are for \
-            the owner alone, and the key set is marked as tainted for ever. A preset has no model and so only raw.
+            the owner alone, and the key set is marked as tainted for ever. A preset has no model and so only raw. \
+            Under BFV, results are exact integers and have no noise to hide.
 
               hkms register --model heart-disease
               hkms register --model heart-disease --precision 1e-4 --decryptions 100 --audience shared
               hkms register --model heart-disease --release raw
               hkms register --preset ckks-14 --rotations 1,2,-4 --mode envelope --release raw
+              hkms register --preset bfv-13 --rotations 1 --row-swap
 
             If it is interrupted, repeat it with the request id that it told: you get the same key set.
             """)
@@ -30,12 +32,13 @@ struct Register: AsyncParsableCommand {
         case direct, envelope
     }
 
-    @Option(help: ArgumentHelp("Make the keys that this model needs.", valueName: "name"))
+    @Option(help: ArgumentHelp("Make the keys that this model or circuit needs.", valueName: "name"))
     var model: String?
     @Option(help: ArgumentHelp("Named parameters, see docs/api.md.", valueName: "name"))
     var preset: String?
     @Option(
-        help: ArgumentHelp("Parameters of your own: a JSON file with scheme, logN, q, p, alpha.", valueName: "file"))
+        help: ArgumentHelp(
+            "Parameters of your own: a JSON file with scheme, logN, q, p, alpha, and t for BFV.", valueName: "file"))
     var parameters: String?
     @Option(help: "How the seed is sealed.")
     var mode = Mode.direct
@@ -43,15 +46,17 @@ struct Register: AsyncParsableCommand {
         parsing: .unconditional,
         help: ArgumentHelp("Rotations by slots, positive to the left: 1,2,-4", valueName: "list"))
     var rotations: Rotations?
-    @Flag(help: "Make the key of complex conjugation.")
+    @Flag(help: "CKKS: make the key of complex conjugation.")
     var conjugation = false
+    @Flag(help: "BFV: make the key that swaps the two rows.")
+    var rowSwap = false
     @Option(help: ArgumentHelp("One of your groups, to own the key set instead of you.", valueName: "name"))
     var group: String?
     @Option(help: ArgumentHelp("Id of this request; a fresh UUID by default.", valueName: "id"))
     var requestId: String?
     /// How results leave.
     enum Release: String, ExpressibleByArgument, CaseIterable {
-        case flooded, raw
+        case flooded, raw, exact
     }
 
     /// Who may see results.
@@ -59,8 +64,8 @@ struct Register: AsyncParsableCommand {
         case owner, shared
     }
 
-    @Option(help: "How results are released.")
-    var release = Release.flooded
+    @Option(help: "How results are released: of a model flooded by default, exact under BFV.")
+    var release: Release?
     @Option(
         help: ArgumentHelp(
             "Flooded: what a result may be off by; the gateway decides by default (1e-3).", valueName: "number"))
@@ -87,19 +92,22 @@ struct Register: AsyncParsableCommand {
         guard [model, preset, parameters].count(where: { $0 != nil }) == 1 else {
             throw ValidationError("Give exactly one of --model, --preset and --parameters.")
         }
-        guard model == nil || (rotations == nil && !conjugation) else {
-            throw ValidationError("The model decides rotations and conjugation; leave out --rotations, --conjugation.")
+        guard model == nil || (rotations == nil && !conjugation && !rowSwap) else {
+            throw ValidationError(
+                "The model decides rotations; leave out --rotations, --conjugation and --row-swap.")
         }
         if let decryptions, decryptions < 1 { throw ValidationError("--decryptions is 1 or more.") }
         if let precision, !(precision > 0) { throw ValidationError("--precision is above 0.") }
-        guard release == .flooded || (precision == nil && statisticalBits == nil) else {
-            throw ValidationError("Raw results have no --precision and no --statistical-bits.")
+        let isFlooded = release == nil || release == .flooded
+        guard isFlooded || (precision == nil && statisticalBits == nil) else {
+            throw ValidationError("Raw and exact results have no --precision and no --statistical-bits.")
         }
-        guard release == .flooded || audience != .shared else {
+        guard isFlooded || audience != .shared else {
             throw ValidationError(
                 "Raw results cannot be shared: whoever sees them may find the secret key. Leave out --release raw.")
         }
-        guard release == .raw || model != nil else {
+        // The gateway knows the scheme of parameters.
+        guard !isFlooded || model != nil || parameters != nil || preset?.hasPrefix("bfv-") == true else {
             throw ValidationError(
                 "Only a model's results can be flooded: give --model, or --release raw, which is for ever.")
         }
@@ -124,9 +132,10 @@ struct Register: AsyncParsableCommand {
         if let parameters { request.parameters = try Self.readParameters(parameters) }
         request.rotations = rotations?.steps
         if conjugation { request.conjugation = true }
+        if rowSwap { request.rowSwap = true }
         request.group = group
         request.decryptionBudget = decryptions
-        request.release = release.rawValue
+        request.release = release?.rawValue
         request.precision = precision
         request.statisticalBits = statisticalBits
         request.audience = audience?.rawValue
@@ -139,7 +148,8 @@ struct Register: AsyncParsableCommand {
         guard let parameters = try? APIJSON.decode(ParametersBody.self, from: bytes) else {
             throw CommandFailure(
                 title: "Parameters not usable", detail: "\(path) is no JSON object of parameters",
-                fix: "Give scheme, logN, q, p and alpha, as hkms keysets show --json has them under parameters.",
+                fix: "Give scheme, logN, q, p and alpha, and t for BFV, as hkms keysets show --json has them under "
+                    + "parameters.",
                 code: CommandFailure.inputData)
         }
         return parameters

@@ -41,6 +41,7 @@ enum KeySetReport {
 
     static func parameters(_ body: ParametersBody) -> String {
         let bits = (body.q + body.p).reduce(0) { $0 + UInt64.bitWidth - $1.leadingZeroBitCount }
-        return "\(body.scheme), N = 2^\(body.logN), \(body.q.count) + \(body.p.count) primes of \(bits) bits"
+        let modulus = body.t.map { ", t = \($0)" } ?? ""
+        return "\(body.scheme), N = 2^\(body.logN), \(body.q.count) + \(body.p.count) primes of \(bits) bits\(modulus)"
     }
 }
