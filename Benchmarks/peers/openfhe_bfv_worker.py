@@ -1,4 +1,4 @@
-"""OpenFHE's BFV through its own Python binding. usage: openfhe_bfv_worker.py LOGN CHAIN, then the protocol of worker.py.
+"""OpenFHE's BFV through its own Python binding. usage: openfhe_bfv_worker.py LOGN CHAIN, then worker.py's protocol.
 
 All parameters but N, t and the depth are OpenFHE's own choice.
 """

@@ -112,7 +112,7 @@ def sample(timed, count):
 
 
 def serve(make):
-    """Runs the worker: make(logN, ...) makes the Peer from the arguments of the process: logN, and for BFV the chain."""
+    """Runs the worker: make(logN, ...) makes the Peer from the process's arguments: logN, and for BFV the chain."""
     log_n = int(sys.argv[1])
     start = status("VmRSS")
     peer = make(log_n, *sys.argv[2:])

@@ -47,6 +47,15 @@ extension Seed {
         }
     }
 
+    /// Several keys, each bit for bit that of ``evaluationKey(_:_:)``, made by the threads that are idle.
+    /// - Returns: one an id, in their order.
+    /// - Throws: the same.
+    public borrowing func evaluationKeys(
+        _ ids: [EvaluationKeyID], _ secret: borrowing SecretKey
+    ) throws -> [EvaluationKey] {
+        try Parallelism.map(below: ids.count) { try evaluationKey(ids[$0], secret) }
+    }
+
     /// A key that switches from `source`'s secret to `secret`; this seed is `secret`'s. Of the source's
     /// parameters only N must be the same: its s is reduced modulo the primes of `secret`.
     public borrowing func switchingKey(
@@ -88,8 +97,7 @@ extension Seed {
             // below the level takes P * target in exactly one digit.
             guard row < id.level else { return }
             writeTarget(modulus, s, scratch)
-            let special = context.parameters.p.reduce(UInt64(1)) { modulus.multiply($0, $1 % modulus.value) }
-            add(row / context.parameters.alpha, special)
+            add(row / context.parameters.alpha, modulus.product(of: context.parameters.p))
         }
         return EvaluationKey(made: context, id: id, rho: rho, b: b)
     }
@@ -111,7 +119,8 @@ extension Seed {
         let errorKey = try derive("HKMS1/error", objectContext)
         var errors = try SecretBytes(count: degree * digits)
         try errors.withUnsafeMutableBytes { errors in
-            for digit in 0..<digits {
+            try Parallelism.forEach(below: digits) { digit in
+                defer { SecretMemory.wipeDeadStack() }
                 try Samplers.noise(
                     into: UnsafeMutableRawBufferPointer(rebasing: errors[digit * degree..<(digit + 1) * degree]),
                     key: errorKey, x: UInt32(digit), y: 0)

@@ -52,9 +52,8 @@ final class KeyBench {
         case .keySet:
             let secret = try seed.secretKey(context)
             _ = try seed.publicKey(secret)
-            for id in [relinearizationID] + (0..<Self.rotations).map({ rotationID(steps: 1 << $0) }) {
-                _ = try seed.evaluationKey(id, secret)
-            }
+            let ids = [relinearizationID] + (0..<Self.rotations).map { rotationID(steps: $0 + 1) }
+            _ = try seed.evaluationKeys(ids, secret)
         default: throw BenchmarkError.noOperation(operation.rawValue)
         }
     }

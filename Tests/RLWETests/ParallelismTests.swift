@@ -58,6 +58,65 @@ import Testing
         #expect(mostAtATime() > 1)
     }
 
+    @Test("a thread that is done is there for what still runs")
+    func release() {
+        Parallelism.width = 2
+        defer { Parallelism.width = 1 }
+        // The other number's call ends at once; this one waits until its own calls have run two at a time.
+        let most = Mutex(0)
+        Parallelism.forEach(below: 2) { index in
+            guard index == 0 else { return }
+            for _ in 0..<200 {
+                let seen = mostAtATime()
+                most.withLock { $0 = max($0, seen) }
+                if seen == 2 { break }
+            }
+        }
+        #expect(most.withLock { $0 } == 2)
+    }
+
+    @Test("a call that began alone takes threads that became idle meanwhile")
+    func later() {
+        Parallelism.width = 2
+        defer { Parallelism.width = 1 }
+        // All but this one are occupied at its first number, and from then on none.
+        let free = DispatchSemaphore(value: 0)
+        let (begun, ended) = (DispatchSemaphore(value: 0), DispatchSemaphore(value: 0))
+        Thread.detachNewThread {
+            Parallelism.occupying {
+                begun.signal()
+                free.wait()
+            }
+            ended.signal()
+        }
+        begun.wait()
+        let calls = Mutex((running: 0, most: 0))
+        Parallelism.forEach(below: 100) { index in
+            if index == 0 {
+                free.signal()
+                ended.wait()
+                return
+            }
+            calls.withLock { $0 = ($0.running + 1, max($0.most, $0.running + 1)) }
+            usleep(500)
+            calls.withLock { $0.running -= 1 }
+        }
+        #expect(calls.withLock { $0.most } == 2)
+    }
+
+    @Test("results are in the order of their numbers", arguments: [1, 3])
+    func map(width: Int) throws {
+        Parallelism.width = width
+        defer { Parallelism.width = 1 }
+        for count in [0, 1, 500] { #expect(Parallelism.map(below: count) { "\($0)" } == (0..<count).map { "\($0)" }) }
+        #expect(throws: Failure(index: 2)) {
+            try Parallelism.map(below: 3) { (index) throws(Failure) in
+                if index == 2 { throw Failure(index: index) }
+                return index
+            }
+        }
+    }
+
     @Test("a width below 1 is 1")
     func least() {
         Parallelism.width = -3
