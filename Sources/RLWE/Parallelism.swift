@@ -41,10 +41,7 @@ public enum Parallelism {
             for index in 0..<count { try body(index) }
             return
         }
-        if isCounted { return try spread(count, body) }
-        working.add(1, ordering: .relaxed)
-        defer { working.subtract(1, ordering: .relaxed) }
-        try $isCounted.withValue(true) { Result { () throws(Failure) in try spread(count, body) } }.get()
+        try counted { () throws(Failure) in try spread(count, body) }
     }
 
     /// What `body` makes of each number below `count`, made as ``forEach(below:_:)`` says.
@@ -59,6 +56,31 @@ public enum Parallelism {
         }
         try forEach(below: count) { (index) throws(Failure) in elements[index] = try body(index) }
         return UnsafeBufferPointer(start: elements, count: count).compactMap { $0 }
+    }
+
+    /// Calls `body` for parts of the numbers below `count` that are as many as threads are idle and this one: with all of
+    /// them where this one is alone. For what needs room of its own wherever it runs.
+    /// - Throws: the error of the lowest part that failed among those that ran.
+    public static func forEachPart<Failure: Error>(
+        of count: Int, _ body: (Range<Int>) throws(Failure) -> Void
+    ) throws(Failure) {
+        guard width > 1, count > 1 else { return try body(0..<count) }
+        try counted { () throws(Failure) in
+            let others = takeIdle(upTo: count - 1)
+            guard others > 0 else { return try body(0..<count) }
+            let parts = others + 1
+            try spread(0..<parts, others: others) { (part) throws(Failure) in
+                try body(part * count / parts..<(part + 1) * count / parts)
+            }
+        }
+    }
+
+    /// Counts this thread, unless it is already.
+    private static func counted<Failure: Error>(_ body: () throws(Failure) -> Void) throws(Failure) {
+        if isCounted { return try body() }
+        working.add(1, ordering: .relaxed)
+        defer { working.subtract(1, ordering: .relaxed) }
+        try $isCounted.withValue(true) { Result { () throws(Failure) in try body() } }.get()
     }
 
     /// On a thread that is counted.

@@ -117,6 +117,29 @@ import Testing
         }
     }
 
+    @Test("parts are all numbers once, one part where no thread is idle", arguments: [1, 2, 4], [1, 2, 3, 100])
+    func parts(width: Int, count: Int) throws {
+        Parallelism.width = width
+        defer { Parallelism.width = 1 }
+        for occupied in [0, 1, 2] {
+            let parts = Mutex<[Range<Int>]>([])
+            func work() { Parallelism.forEachPart(of: count) { part in parts.withLock { $0.append(part) } } }
+            switch occupied {
+            case 0: work()
+            case 1: Parallelism.occupying(work)
+            default: Parallelism.occupying { Parallelism.occupying(work) }
+            }
+            let found = parts.withLock { $0.sorted { $0.lowerBound < $1.lowerBound } }
+            #expect(found.flatMap { Array($0) } == Array(0..<count))
+            #expect(found.count == max(1, min(count, width - max(0, occupied - 1))))
+        }
+        #expect(throws: Failure(index: 0)) {
+            try Parallelism.forEachPart(of: count) { (part) throws(Failure) in
+                if part.lowerBound == 0 { throw Failure(index: 0) }
+            }
+        }
+    }
+
     @Test("a width below 1 is 1")
     func least() {
         Parallelism.width = -3
