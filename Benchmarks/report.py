@@ -222,6 +222,7 @@ def degree_section(log_n, sides, results):
         known = [value for name, value in values.items() if name != OURS and value]
         return values[OURS] / min(known) if known and values.get(OURS) else None
 
+    has_goals = not compare and scheme(results) == "ckks"
     rows = []
     for key, title in SIZES.items():
         values = {name: side["sizes"].get(key) for name, side in sides.items()}
@@ -233,7 +234,7 @@ def degree_section(log_n, sides, results):
             seeded = sides[name]["sizes"].get(key + "Seeded")
             row.append((f"{values[name]:,}" if values[name] else "-") + (f" (seeded {seeded:,})" if seeded else ""))
         row.append(number(reached))
-        if not compare:
+        if has_goals:
             row += [number(SIZE_GOALS.get(key)), verdict(reached, SIZE_GOALS.get(key), larger_is_better=False)]
         rows.append(row)
     # Peers that do the same work: those that make keys one by one.
@@ -247,10 +248,10 @@ def degree_section(log_n, sides, results):
         reached = share(values)
         row = [title] + [f"{values[name]:,}" if values.get(name) else "-" for name in [OURS] + others]
         row.append(number(reached))
-        if not compare:
+        if has_goals:
             row += [number(MEMORY_GOAL), verdict(reached, MEMORY_GOAL, larger_is_better=False)]
         rows.append(row)
-    header = ["bytes"] + titles + ["ours / smallest"] + ([] if compare else ["goal, at most", ""])
+    header = ["bytes"] + titles + ["ours / smallest"] + (["goal, at most", ""] if has_goals else [])
     lines += table(header, rows)
 
     names = list(dict.fromkeys(name for side in sides.values() for name in side["errors"]))
