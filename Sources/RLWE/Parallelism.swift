@@ -32,7 +32,8 @@ public enum Parallelism {
     /// returns when all are done. A call may write to what is its number's alone.
     ///
     /// While it works alone it looks for idle threads before each number; a thread that finds no more numbers is idle
-    /// again, for the calls that still run and what they spread themselves.
+    /// again for other operations. What the calls that still run spread themselves has less of it: libdispatch divides
+    /// the cores by the threads of the outer call, so that on two cores nothing is left for the inner one.
     /// - Throws: the error of the lowest number whose call failed among those that ran.
     public static func forEach<Failure: Error>(
         below count: Int, _ body: (Int) throws(Failure) -> Void
