@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Times hkms-bench and other libraries in turn; scripts/bench installs, builds and calls this.
 
-usage: bench.py --ours BINARY [--peer NAME=PYTHON]... [--other NAME=BINARY] --degree 13,14,15 --out FOLDER ...
+usage: bench.py --ours BINARY [--peer NAME=PYTHON]... [--other NAME=BINARY] [--scheme bfv] --degree 13,14,15
+                --out FOLDER ...
 
 Every side is a process that waits for commands (hkms-bench --serve, peers/worker.py), all on one core and one
 thread. In each round each side takes a few samples of the same operation, and another one begins each time, so that
@@ -100,6 +101,7 @@ def finish(side):
     """What is asked for once, after the times."""
     # Memory before serializing, which takes some of its own.
     result = {"peakKiB": side.ask("memory").get("peakKiB"), "sizes": side.ask("sizes"), "errors": side.ask("check")}
+    # Of BFV, slots that are wrong.
     worst = max(result["errors"].values())
     if not worst < 1e-4:
         raise SideFailed(side, f"a result is off by {worst}: its times mean nothing")
@@ -170,8 +172,9 @@ def main():
     parser.add_argument("--ours", required=True)
     parser.add_argument("--other", help="NAME=BINARY: hkms-bench of another revision")
     parser.add_argument("--peer", action="append", default=[], help="NAME=PYTHON")
+    parser.add_argument("--scheme", choices=report.SCHEMES, default="ckks")
     parser.add_argument("--degree", default="13,14,15")
-    parser.add_argument("--chain", default="equal")
+    parser.add_argument("--chain", help="equal of CKKS, shallow of BFV by default")
     parser.add_argument("--repetitions", type=int, default=30)
     parser.add_argument("--seconds", type=float, default=8)
     parser.add_argument("--operations", default=",".join(OPERATIONS))
@@ -179,6 +182,7 @@ def main():
     parser.add_argument("--revision", default="")
     parser.add_argument("--out", required=True)
     arguments = parser.parse_args()
+    arguments.chain = arguments.chain or report.SCHEMES[arguments.scheme]
     arguments.operations = arguments.operations.split(",")
     unknown = set(arguments.operations) - set(OPERATIONS)
     if unknown:
@@ -188,7 +192,7 @@ def main():
 
     def makers(log_n):
         def serving(binary):
-            return [binary, "--serve", "--degree", log_n, "--chain", arguments.chain]
+            return [binary, "--serve"] + report.parameters(arguments.scheme, log_n, arguments.chain)
 
         yield report.OURS, serving(arguments.ours)
         if arguments.other:
@@ -196,12 +200,17 @@ def main():
             yield name, serving(binary)
         for peer in arguments.peer:
             name, python = peer.split("=", 1)
-            yield name, [python, HERE / "peers" / f"{name}_worker.py", log_n]
+            if arguments.scheme == "ckks":
+                yield name, [python, HERE / "peers" / f"{name}_worker.py", log_n]
+            else:
+                yield name, [python, HERE / "peers" / f"{name}_{arguments.scheme}_worker.py", log_n, arguments.chain]
 
     results = {
         "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
         "revision": arguments.revision,
         "machine": machine(arguments.core),
+        "scheme": arguments.scheme,
+        "chain": arguments.chain,
         "compare": arguments.other.split("=", 1)[0] if arguments.other else None,
         "repetitions": arguments.repetitions,
         "degrees": {},

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Counts the instructions of each operation with callgrind, and names the functions that they are in.
 
-usage: instructions.py --bench NAME=BINARY [--bench NAME=BINARY] --degree 13,14,15 --out FOLDER [--chain ...]
+usage: instructions.py --bench NAME=BINARY [--bench NAME=BINARY] --degree 13,14,15 --out FOLDER [--scheme bfv]
+                       [--chain ...]
 
 An operation runs twice in one process and three times in another: the difference is one operation, without set-up.
 Counts repeat, nearly (encryption and memory addresses are random); times do not. A vector instruction counts like any
@@ -48,12 +49,11 @@ def self_costs(path):
     return costs
 
 
-def run(binary, log_n, chain, operation, repetitions, folder):
+def run(binary, parameters, operation, repetitions, folder):
     out = folder / "callgrind.out"
     command = [
         "valgrind", "--tool=callgrind", "--compress-strings=no", "--compress-pos=no", f"--callgrind-out-file={out}",
-        binary, "--bare", "--degree", str(log_n), "--chain", chain, "--operations", operation,
-        "--repetitions", str(repetitions)]
+        binary, "--bare", *parameters, "--operations", operation, "--repetitions", str(repetitions)]
     done = subprocess.run([str(word) for word in command], capture_output=True, text=True)
     if done.returncode != 0:
         sys.exit(f"callgrind ended with status {done.returncode}:\n{done.stderr[-2000:]}")
@@ -72,10 +72,10 @@ def demangled(names):
     return dict(zip(names, found)) if done.returncode == 0 and len(found) == len(names) else {n: n for n in names}
 
 
-def operation_costs(binary, log_n, chain, operation, folder):
+def operation_costs(binary, parameters, operation, folder):
     # hkms-bench runs one more, untimed, before these.
-    one = run(binary, log_n, chain, operation, 1, folder)
-    two = run(binary, log_n, chain, operation, 2, folder)
+    one = run(binary, parameters, operation, 1, folder)
+    two = run(binary, parameters, operation, 2, folder)
     difference = {name: two[name] - one.get(name, 0) for name in two}
     return sum(two.values()) - sum(one.values()), {n: c for n, c in difference.items() if c > 0}
 
@@ -91,7 +91,7 @@ def markdown(results):
         rows = []
         for operation, found in operations.items():
             counts = [found[bench]["instructions"] for bench in benches]
-            row = [report.OPERATIONS[operation]] + [f"{count / 1e6:.3f}" for count in counts]
+            row = [report.operation_title(operation, results)] + [f"{count / 1e6:.3f}" for count in counts]
             if len(benches) == 2:
                 row.append(f"{counts[1] / counts[0]:.2f}" if counts[0] else "-")
             top = found[benches[0]]["functions"]
@@ -105,16 +105,22 @@ def markdown(results):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--bench", action="append", required=True)
+    parser.add_argument("--scheme", choices=report.SCHEMES, default="ckks")
     parser.add_argument("--degree", default="13,14,15")
-    parser.add_argument("--chain", default="equal")
+    parser.add_argument("--chain", help="equal of CKKS, shallow of BFV by default")
     parser.add_argument("--operations", default=",".join(report.OPERATIONS))
     parser.add_argument("--out", required=True)
     arguments = parser.parse_args()
+    arguments.chain = arguments.chain or report.SCHEMES[arguments.scheme]
     benches = dict(word.split("=", 1) for word in arguments.bench)
     operations = [name for name in report.OPERATIONS if name in arguments.operations.split(",")]
+    if arguments.scheme == "ckks":
+        operations = [name for name in operations if name != "rotate-columns"]
+    name = "instructions" if arguments.scheme == "ckks" else f"instructions-{arguments.scheme}"
     out = pathlib.Path(arguments.out)
     out.mkdir(parents=True, exist_ok=True)
-    results = {"benches": list(benches), "chain": arguments.chain, "degrees": {}}
+    results = {
+        "benches": list(benches), "scheme": arguments.scheme, "chain": arguments.chain, "degrees": {}}
     with tempfile.TemporaryDirectory() as temporary:
         copies = {}
         for index, (name, binary) in enumerate(benches.items()):
@@ -123,23 +129,24 @@ def main():
             copies[name] = stripped(binary, folder)
         for log_n in arguments.degree.split(","):
             results["degrees"][log_n] = {}
+            parameters = report.parameters(arguments.scheme, log_n, arguments.chain)
             for operation in operations:
                 say(f"2^{log_n} {operation}")
                 found = {}
-                for name, copy in copies.items():
-                    total, functions = operation_costs(copy, log_n, arguments.chain, operation, copy.parent)
+                for bench, copy in copies.items():
+                    total, functions = operation_costs(copy, parameters, operation, copy.parent)
                     top = sorted(functions.items(), key=lambda item: -item[1])[:12]
                     words = demangled(function for function, _ in top)
-                    found[name] = {
+                    found[bench] = {
                         "instructions": total,
                         "functions": [
                             {"function": words[function], "instructions": count, "share": count / max(total, 1)}
                             for function, count in top],
                     }
                 results["degrees"][log_n][operation] = found
-            (out / "instructions.json").write_text(json.dumps(results, indent=1) + "\n")
-            (out / "instructions.md").write_text(markdown(results))
-    print((out / "instructions.md").read_text())
+            (out / f"{name}.json").write_text(json.dumps(results, indent=1) + "\n")
+            (out / f"{name}.md").write_text(markdown(results))
+    print((out / f"{name}.md").read_text())
     return 0
 
 

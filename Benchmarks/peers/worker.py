@@ -19,6 +19,8 @@ import time
 # Levels of each ring: rescalings at a scale of 2^40. Chains are [60, 40 x levels, 60] bits.
 LEVELS = {13: 2, 14: 7, 15: 18}
 SCALE_BITS = 40
+# Of BFV.
+PLAINTEXT_MODULUS = 65537
 
 
 def status(field):
@@ -36,6 +38,29 @@ def status(field):
 def values(count, step):
     """The values that hkms-bench encrypts."""
     return [((i * i + i * step + 17) % 8191 - 4095) / 4096 for i in range(count)]
+
+
+def integers(count, step):
+    """The same of BFV: signed numbers modulo t."""
+    t = PLAINTEXT_MODULUS
+    return [(i * i + i * step + 17) % t - t // 2 for i in range(count)]
+
+
+def wrong_slots(decoded, x, y, **ciphertexts):
+    """How many slots of BFV results are not what plain integers x and y give."""
+    t, n = PLAINTEXT_MODULUS, len(x) // 2
+    expected = {
+        "encrypted": lambda: x,
+        "sum": lambda: [a + b for a, b in zip(x, y)],
+        "plainProduct": lambda: [a * a for a in x],
+        "product": lambda: [a * b for a, b in zip(x, y)],
+        "rotated": lambda: x[1:n] + x[:1] + x[n + 1:] + x[n:n + 1],
+        "columnsRotated": lambda: x[n:] + x[:n],
+    }
+    return {
+        name: sum((a - b) % t != 0 for a, b in zip(decoded(ciphertext), expected[name](), strict=True))
+        for name, ciphertext in ciphertexts.items()
+    }
 
 
 def file_size(save):
@@ -87,10 +112,10 @@ def sample(timed, count):
 
 
 def serve(make):
-    """Runs the worker: make(logN) makes the Peer; the arguments are those of the process: logN."""
+    """Runs the worker: make(logN, ...) makes the Peer from the process's arguments: logN, and for BFV the chain."""
     log_n = int(sys.argv[1])
     start = status("VmRSS")
-    peer = make(log_n)
+    peer = make(log_n, *sys.argv[2:])
     gc.collect()
     gc.disable()
     ready = {}
@@ -101,7 +126,6 @@ def serve(make):
                 "library": peer.library,
                 "operations": list(peer.operations),
                 "degree": 1 << log_n,
-                "scaleBits": SCALE_BITS,
                 "startKiB": start,
                 "chain": peer.info(),
             }

@@ -1,19 +1,4 @@
 #include "CRLWEKernels.h"
-#include "modular.h"
-
-// By integers of 64 bits, so that there is one result on every machine: each fraction is cut to 55 bits, which leaves
-// room for 256 of them.
-void hkms_nearest_sum_of_fractions(uint64_t *out, const uint64_t *const *rows, const uint64_t *reciprocals,
-                                   const uint32_t *bits, size_t count, size_t n) {
-    for (size_t i = 0; i < n; i++) out[i] = (uint64_t)1 << 54;
-    for (size_t j = 0; j < count; j++) {
-        const uint64_t *row = rows[j];
-        const uint64_t reciprocal = reciprocals[j];
-        const uint32_t shift = 64 - bits[j];
-        for (size_t i = 0; i < n; i++) out[i] += mulhi(row[i] << shift, reciprocal) >> 8;
-    }
-    for (size_t i = 0; i < n; i++) out[i] >>= 55;
-}
 
 // Mixed-radix digits back to numbers. Works on decrypted values on their way out, not constant-time in them.
 

@@ -104,6 +104,14 @@ void hkms_weighted_sum(uint64_t *out, const uint64_t *const *rows, const uint64_
         hkms_weighted_sum_portable(out, rows, weights, count, start, m, n);
 }
 
+void hkms_nearest_sum_of_fractions(uint64_t *out, const uint64_t *const *rows, const double *inverses, size_t count,
+                                   uint32_t source_bits, size_t n) {
+    if (in_vectors() && source_bits <= 50)
+        IN_DOUBLES(hkms_nearest_sum_of_fractions_avx2(out, rows, inverses, count, n));
+    else
+        IN_ROUND_TO_NEAREST(hkms_nearest_sum_of_fractions_portable(out, rows, inverses, count, n));
+}
+
 void hkms_multiply_scalar(uint64_t *out, const uint64_t *a, size_t n, uint64_t q, uint64_t s, uint64_t s_shoup) {
     if (hkms_kernels_in_doubles(q))
         IN_DOUBLES(hkms_multiply_scalar_avx2(out, a, n, q, s));

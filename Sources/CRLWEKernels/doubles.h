@@ -31,6 +31,7 @@
 #include <stdint.h>
 
 #include "kernels.h"
+#include "modular.h"
 
 #define HKMS_AVX2 __attribute__((target("avx2,fma")))
 #define HKMS_AVX2_INLINE static inline __attribute__((target("avx2,fma"), always_inline))
@@ -108,11 +109,6 @@ HKMS_AVX2_INLINE __m256d product_prepared(__m256d x, __m256d w, __m256d wq, __m2
     __m256d h = _mm256_mul_pd(x, w);
     __m256d l = _mm256_fmsub_pd(x, w, h);
     return _mm256_add_pd(_mm256_fnmadd_pd(b, q, h), l);
-}
-
-// A public w in [0, q) as the representative nearest to zero.
-static inline double centered_number(uint64_t w, uint64_t q) {
-    return (double)((int64_t)w - (int64_t)(q & (0 - (uint64_t)(w > q / 2))));
 }
 
 // x y modulo q for 0 <= x, y <= 2^50, |x y| < 2^100: the quotient comes from h by three roundings of relative size

@@ -71,6 +71,8 @@ void hkms_multiply_accumulate_many_portable(uint64_t *out0, uint64_t *out1, cons
                                             size_t count, size_t n);
 void hkms_weighted_sum_portable(uint64_t *out, const uint64_t *const *rows, const uint64_t *weights, size_t count,
                                 uint64_t start, const hkms_modulus *m, size_t n);
+void hkms_nearest_sum_of_fractions_portable(uint64_t *out, const uint64_t *const *rows, const double *inverses,
+                                            size_t count, size_t n);
 void hkms_multiply_scalar_portable(uint64_t *out, const uint64_t *a, size_t n, uint64_t q, uint64_t s,
                                    uint64_t s_shoup);
 void hkms_multiply_scalar_add_portable(uint64_t *accumulator, const uint64_t *a, size_t n, uint64_t q, uint64_t s,
@@ -109,6 +111,8 @@ void hkms_multiply_accumulate_many_avx2(uint64_t *out0, uint64_t *out1, const ui
                                         size_t count, size_t n);
 void hkms_weighted_sum_avx2(uint64_t *out, const uint64_t *const *rows, const uint64_t *weights, size_t count,
                             uint64_t start, const hkms_modulus *m, size_t n);
+void hkms_nearest_sum_of_fractions_avx2(uint64_t *out, const uint64_t *const *rows, const double *inverses,
+                                        size_t count, size_t n);
 void hkms_multiply_scalar_avx2(uint64_t *out, const uint64_t *a, size_t n, uint64_t q, uint64_t s);
 void hkms_multiply_scalar_add_avx2(uint64_t *accumulator, const uint64_t *a, size_t n, uint64_t q, uint64_t s);
 void hkms_multiply_scalar_offset_avx2(uint64_t *out, const uint64_t *a, size_t n, uint64_t q, uint64_t s,

@@ -34,4 +34,9 @@ static inline uint64_t multiply_public(uint64_t a, uint64_t b, uint64_t q) {
     return (uint64_t)((unsigned __int128)a * b % q);
 }
 
+// A public w in [0, q) as the representative nearest to zero.
+static inline double centered_number(uint64_t w, uint64_t q) {
+    return (double)((int64_t)w - (int64_t)(q & (0 - (uint64_t)(w > q / 2))));
+}
+
 #endif

@@ -43,12 +43,8 @@ static uint64_t *shoup_quotients(const uint64_t *w, size_t n, uint64_t q) {
 
 // MARK: Tables in doubles
 
-static double centered(uint64_t w, uint64_t q) {
-    return w > q / 2 ? -(double)(int64_t)(q - w) : (double)(int64_t)w;
-}
-
 static double *pair(double *out, uint64_t w, uint64_t q) {
-    out[0] = centered(w, q);
+    out[0] = centered_number(w, q);
     out[1] = out[0] / (double)(int64_t)q;
     return out + 2;
 }

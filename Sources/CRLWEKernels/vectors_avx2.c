@@ -186,4 +186,21 @@ HKMS_AVX2 void hkms_weighted_sum_avx2(uint64_t *out, const uint64_t *const *rows
     }
 }
 
+HKMS_AVX2 void hkms_nearest_sum_of_fractions_avx2(uint64_t *out, const uint64_t *const *rows, const double *inverses,
+                                                  size_t count, size_t n) {
+    const __m256d two52 = _mm256_set1_pd(0x1p52);
+    for (size_t i = 0; i < n; i += 8) {
+        __m256d sums[2] = {_mm256_setzero_pd(), _mm256_setzero_pd()};
+        for (size_t j = 0; j < count; j++) {
+            const uint64_t *row = rows[j] + i;
+            const __m256d inverse = _mm256_broadcast_sd(inverses + j);
+            for (int k = 0; k < 2; k++)
+                sums[k] = _mm256_add_pd(sums[k], _mm256_mul_pd(load_words(row + 4 * k, two52), inverse));
+        }
+        // The last bit is 1.
+        for (int k = 0; k < 2; k++)
+            store_words(out + i + 4 * k, _mm256_castpd_si256(_mm256_xor_pd(_mm256_add_pd(sums[k], two52), two52)));
+    }
+}
+
 #endif

@@ -1,5 +1,9 @@
+#include <string.h>
+
 #include "kernels.h"
 #include "modular.h"
+
+#pragma STDC FP_CONTRACT OFF
 
 void hkms_add_portable(uint64_t *out, const uint64_t *a, const uint64_t *b, size_t n, uint64_t q) {
     for (size_t i = 0; i < n; i++) out[i] = subtract_once(a[i] + b[i], q);
@@ -122,5 +126,21 @@ void hkms_weighted_sum_portable(uint64_t *out, const uint64_t *const *rows, cons
     for (size_t j = 0; j < count; j++) {
         const uint64_t quotient = (uint64_t)(((unsigned __int128)weights[j] << 64) / q);
         hkms_multiply_scalar_add_portable(out, rows[j], n, q, weights[j], quotient);
+    }
+}
+
+// Each step rounds once and in one order, so that there is one result on every machine. A word taken for a signed one
+// is below 2^60.
+void hkms_nearest_sum_of_fractions_portable(uint64_t *out, const uint64_t *const *rows, const double *inverses,
+                                            size_t count, size_t n) {
+    const double two52 = 0x1p52;
+    uint64_t exponent, word;
+    memcpy(&exponent, &two52, sizeof exponent);
+    for (size_t i = 0; i < n; i++) {
+        double sum = 0;
+        for (size_t j = 0; j < count; j++) sum += (double)(int64_t)rows[j][i] * inverses[j];
+        sum += two52;  // its last bit is 1
+        memcpy(&word, &sum, sizeof word);
+        out[i] = word ^ exponent;
     }
 }

@@ -46,20 +46,10 @@ public struct BFVEvaluator: CiphertextEvaluator {
         _ left: Ciphertext, _ right: Ciphertext
     ) throws(HEError) -> Ciphertext {
         try requireFactors(left, right)
-        return try product(left, right.polynomials)
-    }
-
-    /// Slot-wise square, relinearized: bit for bit the product with itself, for less.
-    public func square(_ ciphertext: Ciphertext, keys: EvaluationKeySet) throws(HEError) -> Ciphertext {
-        try requireTwoPolynomials(ciphertext)
-        return try relinearize(product(ciphertext, nil), keys: keys)
-    }
-
-    private func product(_ left: Ciphertext, _ right: [RNSPolynomial]?) throws(HEError) -> Ciphertext {
-        try Ciphertext(
+        return try Ciphertext(
             context: context,
             polynomials: context.multiplier(level: left.level).product(
-                left.polynomials, right, tensor: tensorProduct), scale: 1)
+                left.polynomials, right.polynomials, tensor: tensorProduct), scale: 1)
     }
 
     // MARK: Levels

@@ -18,11 +18,12 @@ package final class BFVMessageScaling: Sendable {
         self.ciphertextBasis = ciphertextBasis
         let t = plaintextBasis.moduli[0]
         let moduli = ciphertextBasis.moduli
-        modulusResidue = moduli.reduce(1) { t.multiply($0, $1.value % t.value) }
+        modulusResidue = t.product(of: moduli.map(\.value))
         inverses = moduli.map { $0.inverse(t.value % $0.value) }
         // round(t x / Q) = (t x - [t x]_Q) / Q, which is -[t x]_Q / Q modulo t.
         toPlaintext = ExactBaseConversion(
-            from: moduli, to: [t], multiplyingBy: t.value, targetFactors: [t.value - t.inverse(modulusResidue)])
+            from: moduli, to: [t], multiplyingBy: moduli.map { t.value % $0.value },
+            then: [t.value - t.inverse(modulusResidue)])
     }
 
     /// round(Q/t m), m in [0, t): each coefficient within 1/2 of Q/t m, exactly.
@@ -65,7 +66,7 @@ package final class BFVMessageScaling: Sendable {
         return result
     }
 
-    /// round(t/Q x) modulo t: the message of a phase whose noise is within Q/2t (1 - n 2^-53), n the level.
+    /// round(t/Q x) modulo t: the message of a phase whose noise is within Q/2t (1 - 2^-40).
     /// - Parameter phase: in the NTT domain, over the primes of the level.
     package func message(of phase: RNSPolynomial) -> BFVPlaintext {
         let degree = ciphertextBasis.degree

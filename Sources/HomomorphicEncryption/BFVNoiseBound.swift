@@ -106,9 +106,11 @@ public struct BFVNoiseBound: Sendable {
         let secret = Self.secretVariance(context)
         // e meets t/Q times the other's c_0 + c_1 s, which is uniform whatever the message, and t/Q times its error.
         let factor = degree * (t * t * (1 + secret) * Self.roundingVariance + 0.25)
+        // One operand is rounded to a modulus P above Q: less than as if to Q.
+        let switching = Self.roundingVariance * (1 + secret)
         let rounding = Self.roundingVariance * (1 + secret + secret * secret)
-        result.deviationBits = Self.sum(
-            Self.sum(deviationBits, other.deviationBits) + .log2(factor) / 2, .log2(rounding) / 2)
+        let errors = Self.sum(Self.sum(deviationBits, other.deviationBits), .log2(switching) / 2)
+        result.deviationBits = Self.sum(errors + .log2(factor) / 2, .log2(rounding) / 2)
         result.secretPower = max(result.secretPower + 1, 2)
         result.factors += 1
         return try result.keySwitched()

@@ -12,12 +12,12 @@ public final class EncryptionContext: Sendable {
     private let ciphertextBases: [RNSBasis]
     private let keyBases: [RNSBasis]
     let specialModuli: [NTTModulus]
-    private let switchers: Mutex<[Int: KeySwitcher]> = Mutex([:])
-    private let rescalings: Mutex<[Int: [UInt64]]> = Mutex([:])
-    private let reconstructions: Mutex<[Int: CRTReconstruction]> = Mutex([:])
+    private let switchers = PerLevel<KeySwitcher>()
+    private let rescalings = PerLevel<[UInt64]>()
+    private let reconstructions = PerLevel<CRTReconstruction>()
     private let plaintextBases: Mutex<RNSBasis?> = Mutex(nil)
-    private let messageScalings: Mutex<[Int: BFVMessageScaling]> = Mutex([:])
-    private let multipliers: Mutex<[Int: BFVMultiplier]> = Mutex([:])
+    private let messageScalings = PerLevel<BFVMessageScaling>()
+    private let multipliers = PerLevel<BFVMultiplier>()
     private let auxiliaryModuli: Mutex<[NTTModulus]> = Mutex([])
 
     /// - Throws: ``HEError/invalidParameters(reason:)``.
@@ -78,30 +78,20 @@ public final class EncryptionContext: Sendable {
     }
 
     func keySwitcher(level: Int) throws(HEError) -> KeySwitcher {
-        if let known = switchers.withLock({ $0[level] }) { return known }
-        let made = try KeySwitcher(context: self, level: level)
-        return switchers.withLock { table in
-            let kept = table[level] ?? made
-            table[level] = kept
-            return kept
-        }
+        try switchers.at(level) { () throws(HEError) in try KeySwitcher(context: self, level: level) }
     }
 
     /// The inverse of the last prime of a level above 1, modulo each of those before it.
     func rescaling(level: Int) -> [UInt64] {
-        if let known = rescalings.withLock({ $0[level] }) { return known }
-        let moduli = ciphertextBasis(level: level).moduli
-        let made = moduli.dropLast().map { $0.inverse(moduli[level - 1].value % $0.value) }
-        rescalings.withLock { $0[level] = made }
-        return made
+        rescalings.at(level) {
+            let moduli = ciphertextBasis(level: level).moduli
+            return moduli.dropLast().map { $0.inverse(moduli[level - 1].value % $0.value) }
+        }
     }
 
     /// What brings residues of a level back to numbers; the level must be valid.
     func reconstruction(level: Int) -> CRTReconstruction {
-        if let known = reconstructions.withLock({ $0[level] }) { return known }
-        let made = CRTReconstruction(ciphertextBasis(level: level))
-        reconstructions.withLock { $0[level] = made }
-        return made
+        reconstructions.at(level) { CRTReconstruction(ciphertextBasis(level: level)) }
     }
 
     /// t as the one prime of a basis, so that plaintexts are polynomials like all others.
@@ -128,22 +118,14 @@ public final class EncryptionContext: Sendable {
 
     /// BFV's messages into residues of a level and back.
     package func messageScaling(level: Int) throws(HEError) -> BFVMessageScaling {
-        if let known = messageScalings.withLock({ $0[level] }) { return known }
-        let made = BFVMessageScaling(
-            plaintextBasis: try plaintextBasis(), ciphertextBasis: ciphertextBasis(level: level))
-        messageScalings.withLock { $0[level] = made }
-        return made
+        try messageScalings.at(level) { () throws(HEError) in
+            BFVMessageScaling(plaintextBasis: try plaintextBasis(), ciphertextBasis: ciphertextBasis(level: level))
+        }
     }
 
     /// BFV's products at a level.
     func multiplier(level: Int) throws(HEError) -> BFVMultiplier {
-        if let known = multipliers.withLock({ $0[level] }) { return known }
-        let made = try BFVMultiplier(context: self, level: level)
-        return multipliers.withLock { table in
-            let kept = table[level] ?? made
-            table[level] = kept
-            return kept
-        }
+        try multipliers.at(level) { () throws(HEError) in try BFVMultiplier(context: self, level: level) }
     }
 
     /// The first of the primes that BFV's products go through, as many as have a product of more than `bits` bits; all
@@ -200,5 +182,21 @@ public final class EncryptionContext: Sendable {
         guard plaintext.polynomial.form == .coefficient,
             plaintext.polynomial.basis.isCompatible(with: try plaintextBasis())
         else { throw .parameterMismatch }
+    }
+}
+
+/// What a level needs computed once, made when it is first asked for.
+private final class PerLevel<Value: Sendable>: Sendable {
+    private let values = Mutex<[Int: Value]>([:])
+
+    func at<Failure: Error>(_ level: Int, _ make: () throws(Failure) -> Value) throws(Failure) -> Value {
+        if let known = values.withLock({ $0[level] }) { return known }
+        let made = try make()
+        // Of two threads that made one, both take the first.
+        return values.withLock { table in
+            let kept = table[level] ?? made
+            table[level] = kept
+            return kept
+        }
     }
 }

@@ -41,7 +41,7 @@ final class KeySwitcher: Sendable {
         let ciphertextModuli = context.ciphertextBasis(level: level).moduli
         specialBasis = BaseConversion(from: context.specialModuli, to: ciphertextModuli)
         specialInverses = ciphertextModuli.map { modulus in
-            modulus.inverse(parameters.p.reduce(1) { modulus.multiply($0, $1 % modulus.value) })
+            modulus.inverse(modulus.product(of: parameters.p))
         }
     }
 
@@ -219,13 +219,8 @@ struct BaseConversion: Sendable {
         self.source = source
         self.targets = targets
         sourceBits = source.map(\.bitCount).max() ?? 0
-        func product(modulo modulus: NTTModulus, without skipped: Int?) -> UInt64 {
-            source.enumerated().reduce(1) { result, element in
-                element.offset == skipped ? result : modulus.multiply(result, element.element.value % modulus.value)
-            }
-        }
-        inverses = source.enumerated().map { $1.inverse(product(modulo: $1, without: $0)) }
-        let weights = targets.map { target in source.indices.map { product(modulo: target, without: $0) } }
+        inverses = source.enumerated().map { index, prime in prime.inverse(prime.cofactors(of: source)[index]) }
+        let weights = targets.map { $0.cofactors(of: source) }
         starts = zip(targets, weights).map { target, weights in
             let halves = zip(source, weights).reduce(0) { sum, term in
                 (sum + target.multiply(term.0.value / 2 % target.value, term.1)) % target.value

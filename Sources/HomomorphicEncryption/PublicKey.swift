@@ -40,10 +40,11 @@ public enum UniformHalf {
         rho: [UInt8], digit: Int, basis: RNSBasis, rowLabel: (Int) -> UInt32
     ) throws -> RNSPolynomial {
         var a = RNSPolynomial(uninitialized: basis, form: .evaluation)
-        for (row, modulus) in basis.moduli.enumerated() {
-            let label = rowLabel(row)
-            try a.withMutableRow(row) {
-                try Samplers.uniformRow($0, modulus: modulus, publicSeed: rho, digit: UInt32(digit), row: label)
+        try a.withMutableRows { rows in
+            try Parallelism.forEach(below: basis.count) { row in
+                try Samplers.uniformRow(
+                    rows + row * basis.degree, modulus: basis.moduli[row], publicSeed: rho, digit: UInt32(digit),
+                    row: rowLabel(row))
             }
         }
         return a

@@ -234,6 +234,15 @@ public final class NTTModulus: Sendable {
 
     public func multiply(_ a: UInt64, _ b: UInt64) -> UInt64 { Primes.multiply(a, b, modulo: value) }
     public func inverse(_ a: UInt64) -> UInt64 { Primes.inverse(a, modulo: value) }
+
+    /// The product of any numbers, modulo this prime.
+    public func product(of numbers: some Sequence<UInt64>) -> UInt64 { numbers.reduce(1) { multiply($0, $1 % value) } }
+
+    /// For each of some primes the product of the others, modulo this prime: what the Chinese remainder theorem weighs
+    /// residues with.
+    public func cofactors(of primes: [NTTModulus]) -> [UInt64] {
+        primes.indices.map { skipped in product(of: primes.indices.filter { $0 != skipped }.map { primes[$0].value }) }
+    }
 }
 
 extension UInt64 {

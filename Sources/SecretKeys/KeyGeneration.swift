@@ -17,8 +17,8 @@ extension Seed {
         let a = RowsInTheMaking(basis)
         let b = try maskedRows(
             secret, basis: basis, digits: 1, objectContext: ctx, rho: rho, rowLabel: { UInt32($0) },
-            keeping: a
-        ) { _, _, _, _, _ in }
+            keeping: a, targetDigit: { _ in nil }
+        ) { _, _, _ in 0 }
         return PublicKey(context: context, b: b[0], a: a.polynomial, rho: rho, generation: generation)
     }
 
@@ -45,6 +45,15 @@ extension Seed {
                 modulus.multiply(target, s, s)
             }
         }
+    }
+
+    /// Several keys, each bit for bit that of ``evaluationKey(_:_:)``, made by the threads that are idle.
+    /// - Returns: one an id, in their order.
+    /// - Throws: the same.
+    public borrowing func evaluationKeys(
+        _ ids: [EvaluationKeyID], _ secret: borrowing SecretKey
+    ) throws -> [EvaluationKey] {
+        try Parallelism.map(below: ids.count) { try evaluationKey(ids[$0], secret) }
     }
 
     /// A key that switches from `source`'s secret to `secret`; this seed is `secret`'s. Of the source's
@@ -82,39 +91,42 @@ extension Seed {
         let digits = context.parameters.digitCount(level: id.level)
         let b = try maskedRows(
             secret, basis: context.keyBasis(level: id.level), digits: digits, objectContext: objectContext, rho: rho,
-            rowLabel: { EvaluationKey.rowLabel($0, level: id.level, context: context) }
-        ) { row, modulus, s, scratch, add in
+            rowLabel: { EvaluationKey.rowLabel($0, level: id.level, context: context) },
             // g_j is 1 modulo the primes of digit j and 0 modulo the other q; P is 0 modulo each p: every row
             // below the level takes P * target in exactly one digit.
-            guard row < id.level else { return }
+            targetDigit: { $0 < id.level ? $0 / context.parameters.alpha : nil }
+        ) { modulus, s, scratch in
             writeTarget(modulus, s, scratch)
-            let special = context.parameters.p.reduce(UInt64(1)) { modulus.multiply($0, $1 % modulus.value) }
-            add(row / context.parameters.alpha, special)
+            return modulus.product(of: context.parameters.p)
         }
         return EvaluationKey(made: context, id: id, rho: rho, b: b)
     }
 
-    /// The rows b_j = -(a_j s + e_j) of each digit, plus what `target` adds.
-    /// - Parameter uniform: takes the rows of a, where there is one digit; they are not kept otherwise.
+    /// The rows b_j = -(a_j s + e_j) of each digit, plus the target in one of them.
+    /// - Parameters:
+    ///   - uniform: takes the rows of a, where there is one digit; they are not kept otherwise.
+    ///   - targetDigit: which digit of a row takes the target.
+    ///   - target: writes the target's row from s's and returns what it is multiplied by.
     ///
     /// Each row of s is expanded once, for all digits. Everything that depends on s or e lives in locked memory until
     /// it is masked.
     private borrowing func maskedRows(
         _ secret: borrowing SecretKey, basis: RNSBasis, digits: Int, objectContext: borrowing SecretBytes,
         rho: [UInt8], rowLabel: (Int) -> UInt32, keeping uniform: RowsInTheMaking? = nil,
-        target: (
-            _ row: Int, NTTModulus, _ s: UnsafePointer<UInt64>, _ scratch: UnsafeMutablePointer<UInt64>,
-            _ add: (_ digit: Int, _ factor: UInt64) -> Void
-        ) -> Void
+        targetDigit: (_ row: Int) -> Int?,
+        target: (NTTModulus, _ s: UnsafePointer<UInt64>, _ scratch: UnsafeMutablePointer<UInt64>) -> UInt64
     ) throws -> [RNSPolynomial] {
         let degree = basis.degree
         let errorKey = try derive("HKMS1/error", objectContext)
         var errors = try SecretBytes(count: degree * digits)
         try errors.withUnsafeMutableBytes { errors in
-            for digit in 0..<digits {
-                try Samplers.noise(
-                    into: UnsafeMutableRawBufferPointer(rebasing: errors[digit * degree..<(digit + 1) * degree]),
-                    key: errorKey, x: UInt32(digit), y: 0)
+            try Parallelism.forEachPart(of: digits) { part in
+                defer { SecretMemory.wipeDeadStack() }
+                for digit in part {
+                    try Samplers.noise(
+                        into: UnsafeMutableRawBufferPointer(rebasing: errors[digit * degree..<(digit + 1) * degree]),
+                        key: errorKey, x: UInt32(digit), y: 0)
+                }
             }
         }
         let b = (0..<digits).map { _ in RowsInTheMaking(basis) }
@@ -124,23 +136,30 @@ extension Seed {
                 try Parallelism.forEach(below: basis.count) { row in
                     defer { SecretMemory.wipeDeadStack() }
                     let modulus = basis.moduli[row]
-                    try RowPool.withScratch(words: degree) { spare in
-                        var scratch = try SecretBytes(count: 2 * degree * 8)
-                        try scratch.withUnsafeMutableWords { s in
-                            let words = s + degree
-                            modulus.transformTernary(s, packed.bytes)
-                            for digit in 0..<digits {
-                                // In one place for all digits, where the cache has it.
-                                let outA = uniform?.row(row) ?? spare
-                                try Samplers.uniformRow(
-                                    outA, modulus: modulus, publicSeed: rho, digit: UInt32(digit), row: rowLabel(row))
-                                // a s without its noise gives s away, a being public: the two are added in registers.
-                                modulus.mask(
-                                    b[digit].row(row), outA, s, noise: errors.signedBytes + digit * degree,
-                                    scratch: words)
-                            }
-                            target(row, modulus, s, words) { digit, factor in
-                                modulus.multiplyAdd(b[digit].row(row), words, scalar: factor)
+                    var expanded = try SecretBytes(count: degree * 8)
+                    try expanded.withUnsafeMutableWords { s in
+                        modulus.transformTernary(s, packed.bytes)
+                        try Parallelism.forEachPart(of: digits) { part in
+                            // Of other threads; this one's is wiped with its row.
+                            defer { if part.count < digits { SecretMemory.wipeDeadStack() } }
+                            var scratch = try SecretBytes(count: degree * 8)
+                            try scratch.withUnsafeMutableWords { words in
+                                // a in one place for all digits, where the cache has it.
+                                try RowPool.withScratch(words: degree) { spare in
+                                    for digit in part {
+                                        let (outA, outB) = (uniform?.row(row) ?? spare, b[digit].row(row))
+                                        try Samplers.uniformRow(
+                                            outA, modulus: modulus, publicSeed: rho, digit: UInt32(digit),
+                                            row: rowLabel(row))
+                                        // a s without its noise gives s away, a being public: the two are added in
+                                        // registers.
+                                        modulus.mask(
+                                            outB, outA, s, noise: errors.signedBytes + digit * degree, scratch: words)
+                                        guard digit == targetDigit(row) else { continue }
+                                        let factor = target(modulus, s, words)
+                                        modulus.multiplyAdd(outB, words, scalar: factor)
+                                    }
+                                }
                             }
                         }
                     }

@@ -53,18 +53,20 @@ extension SecretKey {
         let (c0, c1) = (ciphertext.polynomials[0], ciphertext.polynomials[1])
         var message = RNSPolynomial(uninitialized: basis, form: .coefficient)
         message.markConfidential()
-        for row in 0..<basis.count {
-            let modulus = basis.moduli[row]
-            var scratch = try SecretBytes(count: 2 * degree * 8)
-            scratch.withUnsafeMutableWords { s in
-                expand(modulus, into: s)
-                let sum = s + degree
-                c1.withRow(row) { c1 in c0.withRow(row) { modulus.multiplyPlus(sum, c1, s, $0) } }
-                modulus.inverseTransform(sum)
-                noise.add(to: sum, modulus: modulus, scratch: s)
-                message.withMutableRow(row) { $0.update(from: sum, count: degree) }
+        try message.withMutableRows { rows in
+            try Parallelism.forEach(below: basis.count) { row in
+                defer { SecretMemory.wipeDeadStack() }
+                let modulus = basis.moduli[row]
+                var scratch = try SecretBytes(count: 2 * degree * 8)
+                scratch.withUnsafeMutableWords { s in
+                    expand(modulus, into: s)
+                    let sum = s + degree
+                    c1.withRow(row) { c1 in c0.withRow(row) { modulus.multiplyPlus(sum, c1, s, $0) } }
+                    modulus.inverseTransform(sum)
+                    noise.add(to: sum, modulus: modulus, scratch: s)
+                    (rows + row * degree).update(from: sum, count: degree)
+                }
             }
-            SecretMemory.wipeDeadStack()
         }
         return message
     }

@@ -19,7 +19,7 @@ PUBLIC = {
     "hkms_multiply": {4}, "hkms_multiply_add": {4}, "hkms_multiply_plus": {5}, "hkms_negated_multiply_plus": {5},
     "hkms_reduce": {3}, "hkms_reduce_centered": {4}, "hkms_permute": {2}, "hkms_from_signed": {3},
     "hkms_multiply_accumulate_many": {2, 3, 4, 5}, "hkms_weighted_sum": {1, 2, 5},
-    "hkms_nearest_sum_of_fractions": {1, 2, 3},
+    "hkms_nearest_sum_of_fractions": {1, 2},
     "hkms_ntt_forward": {1}, "hkms_ntt_inverse": {1}, "hkms_ntt_forward_small": {2}, "hkms_ntt_forward_ternary": {2},
     "hkms_ntt_forward_centered": {3}, "hkms_ntt_forward_weighted_sum": {1, 2},
     "hkms_ntt_small_negated_plus_product": {5}, "hkms_ntt_inverse_scaled": {4},

@@ -118,6 +118,12 @@ import Testing
                             }
                         }
                         results.append(second)
+                        keep {
+                            hkms_nearest_sum_of_fractions(
+                                $0, Array(repeating: Optional(x), count: count),
+                                (0..<count).map { 1 / Double(test.prime - UInt64($0)) }, count,
+                                UInt32(modulus.bitCount), n)
+                        }
                         let weights = (0..<count).map { other.value - 1 - UInt64($0) }
                         let sources = Array(repeating: x, count: count)
                         keep {

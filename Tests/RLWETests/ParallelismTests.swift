@@ -58,6 +58,94 @@ import Testing
         #expect(mostAtATime() > 1)
     }
 
+    @Test("a thread that is done is there for other operations while one call still runs")
+    func givenBack() {
+        Parallelism.width = 3
+        defer { Parallelism.width = 1 }
+        // Two of three threads are taken. The second number's call ends at once; while the first's runs, an operation
+        // elsewhere, which counts as the third, finds an idle one as soon as the second's thread is back.
+        let most = Mutex(0)
+        Parallelism.forEach(below: 2) { index in
+            guard index == 0 else { return }
+            for _ in 0..<200 {
+                let ended = DispatchSemaphore(value: 0)
+                Thread.detachNewThread {
+                    let seen = mostAtATime()
+                    most.withLock { $0 = max($0, seen) }
+                    ended.signal()
+                }
+                ended.wait()
+                if most.withLock({ $0 }) >= 2 { break }
+            }
+        }
+        #expect(most.withLock { $0 } == 2)
+    }
+
+    @Test("a call that began alone takes threads that became idle meanwhile")
+    func later() {
+        Parallelism.width = 2
+        defer { Parallelism.width = 1 }
+        // All but this one are occupied at its first number, and from then on none.
+        let free = DispatchSemaphore(value: 0)
+        let (begun, ended) = (DispatchSemaphore(value: 0), DispatchSemaphore(value: 0))
+        Thread.detachNewThread {
+            Parallelism.occupying {
+                begun.signal()
+                free.wait()
+            }
+            ended.signal()
+        }
+        begun.wait()
+        let calls = Mutex((running: 0, most: 0))
+        Parallelism.forEach(below: 100) { index in
+            if index == 0 {
+                free.signal()
+                ended.wait()
+                return
+            }
+            calls.withLock { $0 = ($0.running + 1, max($0.most, $0.running + 1)) }
+            usleep(500)
+            calls.withLock { $0.running -= 1 }
+        }
+        #expect(calls.withLock { $0.most } == 2)
+    }
+
+    @Test("results are in the order of their numbers", arguments: [1, 3])
+    func map(width: Int) throws {
+        Parallelism.width = width
+        defer { Parallelism.width = 1 }
+        for count in [0, 1, 500] { #expect(Parallelism.map(below: count) { "\($0)" } == (0..<count).map { "\($0)" }) }
+        #expect(throws: Failure(index: 2)) {
+            try Parallelism.map(below: 3) { (index) throws(Failure) in
+                if index == 2 { throw Failure(index: index) }
+                return index
+            }
+        }
+    }
+
+    @Test("parts are all numbers once, one part where no thread is idle", arguments: [1, 2, 4], [1, 2, 3, 100])
+    func parts(width: Int, count: Int) throws {
+        Parallelism.width = width
+        defer { Parallelism.width = 1 }
+        for occupied in [0, 1, 2] {
+            let parts = Mutex<[Range<Int>]>([])
+            func work() { Parallelism.forEachPart(of: count) { part in parts.withLock { $0.append(part) } } }
+            switch occupied {
+            case 0: work()
+            case 1: Parallelism.occupying(work)
+            default: Parallelism.occupying { Parallelism.occupying(work) }
+            }
+            let found = parts.withLock { $0.sorted { $0.lowerBound < $1.lowerBound } }
+            #expect(found.flatMap { Array($0) } == Array(0..<count))
+            #expect(found.count == max(1, min(count, width - max(0, occupied - 1))))
+        }
+        #expect(throws: Failure(index: 0)) {
+            try Parallelism.forEachPart(of: count) { (part) throws(Failure) in
+                if part.lowerBound == 0 { throw Failure(index: 0) }
+            }
+        }
+    }
+
     @Test("a width below 1 is 1")
     func least() {
         Parallelism.width = -3

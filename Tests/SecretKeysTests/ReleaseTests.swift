@@ -8,7 +8,7 @@ import TestSupport
 import Testing
 
 /// What raw decryptions give away, and released ones do not.
-@Suite struct ReleaseTests {
+@Suite(.serialized) struct ReleaseTests {
     /// One prime, a small ring: keys are recovered as in the larger ones, only faster.
     private static func parameters() throws -> EncryptionParameters {
         try EncryptionParameters(
@@ -147,8 +147,12 @@ import Testing
         }
     }
 
-    @Test("released values are the message within the policy's disturbance, multiples of the step, and never the same")
-    func accuracy() throws {
+    @Test(
+        "released values are the message within the policy's disturbance, multiples of the step, and never the same",
+        arguments: [1, 3])
+    func accuracy(width: Int) throws {
+        Parallelism.width = width
+        defer { Parallelism.width = 1 }
         try withBench { secret, context, publicKey, _ in
             let encoder = try CKKSEncoder(context)
             let message = values(encoder.slotCount, 3)

@@ -26,6 +26,9 @@ import Testing
                 EvaluationKeyID(kind: .relinearization, level: level), secret)
             let rotation = try seed.evaluationKey(
                 EvaluationKeyID(kind: .galois, galois: element, level: level), secret)
+            let several = try seed.evaluationKeys([relinearization.id, rotation.id, rotation.id], secret)
+            #expect(
+                several.map { $0.serialized() } == [relinearization, rotation, rotation].map { $0.serialized() })
             let keys = EvaluationKeySet([relinearization, rotation])
             let evaluator = CKKSEvaluator(context)
             let product = try evaluator.multiply(encrypted, encrypted, keys: keys)

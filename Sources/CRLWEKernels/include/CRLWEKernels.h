@@ -84,6 +84,10 @@ void hkms_multiply_accumulate_many(uint64_t *out0, uint64_t *out1, const uint64_
 // need not be below m's prime; start and weights are.
 void hkms_weighted_sum(uint64_t *out, const uint64_t *const *rows, const uint64_t *weights, size_t count,
                        uint64_t start, const hkms_modulus *m, uint32_t source_bits, size_t n);
+// out = the sum of rows[j] / q_j, to the nearest integer, over `count` <= 64 rows of residues below 2^source_bits <=
+// 2^60; inverses[j] is 1 / q_j, both rounded to double. What is rounded is off by less than count (count + 9) 2^-54.
+void hkms_nearest_sum_of_fractions(uint64_t *out, const uint64_t *const *rows, const double *inverses, size_t count,
+                                   uint32_t source_bits, size_t n);
 // out = a * s; a may hold any 64-bit words.
 void hkms_multiply_scalar(uint64_t *out, const uint64_t *a, size_t n, uint64_t q, uint64_t s, uint64_t s_shoup);
 // accumulator += a * s; a may hold any 64-bit words.
@@ -143,11 +147,6 @@ void hkms_twist(double *re, double *im, size_t n, const double *cosines, const d
 double hkms_largest_magnitude_variable_time(const double *values, size_t n);
 // values * factor, rounded to the nearest integer, halves away from zero; their magnitude is below 2^63.
 void hkms_round_to_signed(int64_t *out, const double *values, size_t n, double factor);
-
-// out = the sum of rows[j] / q_j, to the nearest integer, over `count` <= 256 rows of residues below q_j < 2^bits[j] <=
-// 2^60; reciprocals[j] = floor(2^(63 + bits[j]) / q_j). The sum that is rounded is less than count * 2^-54 too small.
-void hkms_nearest_sum_of_fractions(uint64_t *out, const uint64_t *const *rows, const uint64_t *reciprocals,
-                                   const uint32_t *bits, size_t count, size_t n);
 
 // out = d0 + d1 q0 + d2 q0 q1, less q0 q1 q2 where that is nearer to zero, rounded once; negative: all ones there, else
 // zero. d2, or d1 and d2, may be null; the product of those primes is below 2^126.
