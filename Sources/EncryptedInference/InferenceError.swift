@@ -4,6 +4,8 @@ public enum InferenceError: Error, Equatable, Sendable, CustomStringConvertible 
     case malformedModel(reason: String)
     /// The network is deeper, or wider, than every preset.
     case doesNotFit(reason: String)
+    /// A batch of that many records is not planned for.
+    case batchOutOfRange(Int, largest: Int)
 
     // Records; `record` counts from 0, in words from 1
     case missingField(record: Int, field: String)
@@ -20,6 +22,7 @@ public enum InferenceError: Error, Equatable, Sendable, CustomStringConvertible 
         switch self {
         case .malformedModel(let reason): "not a usable model: \(reason)"
         case .doesNotFit(let reason): "no parameters fit this model: \(reason)"
+        case .batchOutOfRange(let batch, let largest): "a batch has 1 to \(largest) records, not \(batch)"
         case .missingField(let record, let field): "record \(record + 1): field \(field) is missing"
         case .notANumber(let record, let field): "record \(record + 1): \(field) is not a finite number"
         case .outOfRange(let record, let field, let value, let lower, let upper):
