@@ -17,7 +17,8 @@ public struct BatchCost: Sendable, Hashable {
     /// In milliseconds: work, and bytes at 4 Gbit/s for what goes with every batch, at half that price for what goes once
     /// and takes memory.
     public var total: Double {
-        prediction + encryption + Double(sampleBytes + resultBytes) / 500_000 + Double(keyBytes + modelBytes) / 1_000_000
+        prediction + encryption + Double(sampleBytes + resultBytes) / 500_000 + Double(keyBytes + modelBytes)
+            / 1_000_000
     }
 
     init(

@@ -41,7 +41,9 @@ struct BatchDenseLayer: Sendable {
         }
 
         /// A row of one of the polynomials; `basis` holds that row's prime alone.
-        func row(_ row: Int, of polynomial: Int, level: Int, context: EncryptionContext, basis: RNSBasis) -> RNSPolynomial {
+        func row(_ row: Int, of polynomial: Int, level: Int, context: EncryptionContext, basis: RNSBasis)
+            -> RNSPolynomial
+        {
             let whole = context.ciphertextBasis(level: level)
             let rowBytes = whole.moduli.map { whole.degree * $0.bitCount / 8 }
             let start =
@@ -80,7 +82,7 @@ struct BatchDenseLayer: Sendable {
             for giant in (0..<shape.giants).reversed() {
                 let terms = shape.terms(group: group, giant: giant)
                 let factors = turned.map { inputs in terms.map { inputs[$0.input][$0.baby] } }
-                let sums = try sum(group * shape.giants + giant, factors, evaluator.context)
+                let sums = try sum(group * shape.giants + giant, factors, like: blocks[0][0])
                 for (block, sum) in sums.enumerated() {
                     var value = giant == 0 ? try adding(bias: group, to: sum, evaluator) : sum
                     value = try evaluator.relinearize(value, keys: keys)
@@ -113,16 +115,22 @@ struct BatchDenseLayer: Sendable {
     }
 
     /// Sum `index` of the products of weights and factors.
-    /// - Parameter factors: for each block, one ciphertext a term; all of one level and length.
-    private func sum(_ index: Int, _ factors: [[Ciphertext]], _ context: EncryptionContext) throws -> [Ciphertext] {
-        guard let first = factors.first?.first else {
-            throw InferenceError.malformedModel(reason: "a unit's weights are all zero")
-        }
+    /// - Parameters:
+    ///   - factors: for each block, one ciphertext a term.
+    ///   - first: of the factors' level, scale and length.
+    private func sum(_ index: Int, _ factors: [[Ciphertext]], like first: Ciphertext) throws -> [Ciphertext] {
+        let context = first.context
         let basis = context.ciphertextBasis(level: first.level)
         let count: Int
         switch weights {
         case .ciphertexts: count = 3
         case .numbers, .plaintexts: count = first.polynomials.count
+        }
+        let scale = first.scale * weightScale
+        // A turn may meet padding alone.
+        guard factors.first?.isEmpty == false else {
+            let zeros = [RNSPolynomial](repeating: RNSPolynomial(basis: basis, form: .evaluation), count: count)
+            return try factors.map { _ in try Ciphertext(context: context, polynomials: zeros, scale: scale) }
         }
         var sums = factors.map { _ in
             (0..<count).map { _ in RNSPolynomial(uninitialized: basis, form: .evaluation) }
@@ -180,7 +188,6 @@ struct BatchDenseLayer: Sendable {
             }
         }
         withExtendedLifetime(factors) {}
-        let scale = first.scale * weightScale
         return try sums.map { try Ciphertext(context: context, polynomials: $0, scale: scale) }
     }
 }

@@ -1,7 +1,7 @@
 import RealModule
 
 /// What is expected of a model's values and errors: by interval arithmetic for what must fit, and on points drawn from
-/// the ranges of the inputs for what is lost.
+/// the ranges of the inputs, those of the largest scores, for what is lost.
 ///
 /// Deviations are those of a slot's real part, of independent errors of average size; unlike ``StaticNoise`` no bound.
 struct BatchEstimate {
@@ -13,7 +13,8 @@ struct BatchEstimate {
     /// For each dense layer, of the sum of a unit's products in any order.
     private let productMagnitudes: [Double]
 
-    private static let pointCount = 16
+    private static let drawnCount = 2048
+    private static let pointCount = 8
 
     init(_ model: InferenceModel) {
         layers = model.layers
@@ -23,7 +24,7 @@ struct BatchEstimate {
             state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
             return Double(state >> 11) * 0x1p-53
         }
-        points = (0..<Self.pointCount).map { _ in
+        let drawn = (0..<Self.drawnCount).map { _ in
             var values: [Double] = []
             for input in model.inputs {
                 if input.encoding == .oneHot {
@@ -31,11 +32,16 @@ struct BatchEstimate {
                     values += (0..<input.width).map { $0 == chosen ? 1 : 0 }
                 } else {
                     let range = input.range[0]
-                    // Plausible records are nearer to the middle than to the ends.
-                    values.append(
-                        range.lowerBound + (1 + 2 * random()) / 4 * (range.upperBound - range.lowerBound))
+                    values.append(range.lowerBound + random() * (range.upperBound - range.lowerBound))
                 }
             }
+            return values
+        }
+        // Errors are largest where scores are.
+        let scores = model.evaluateInTheClear(drawn)
+        let chosen = drawn.indices.sorted { scores[$0].magnitude > scores[$1].magnitude }.prefix(Self.pointCount)
+        points = chosen.map { index in
+            var values = drawn[index]
             var layers: [(inputs: [Double], sums: [Double])] = []
             for layer in model.layers {
                 switch layer {

@@ -3,7 +3,7 @@ import RLWE
 
 /// A model ready to run on batches by its ``BatchPlan``, with its weights in the clear or encrypted.
 public final class BatchModel: Sendable {
-    /// The plan; that of an encrypted model tells its shape and no weight.
+    /// The plan; that of an encrypted model tells its shape and the scales that were chosen for it, and no weight.
     public let plan: BatchPlan
     public let context: EncryptionContext
     private let stages: [Stage]
@@ -26,7 +26,8 @@ public final class BatchModel: Sendable {
             }
             let weights: BatchDenseLayer.Weights
             if plan.layout.positions == 1 {
-                weights = .numbers(try dense.sumTerms.map { try $0.map { try Self.whole($0.weights[0] * weightScale) } })
+                weights = .numbers(
+                    try dense.sumTerms.map { try $0.map { try Self.whole($0.weights[0] * weightScale) } })
             } else {
                 weights = .plaintexts(
                     try dense.sumTerms.map { terms in
@@ -159,8 +160,8 @@ public final class BatchModel: Sendable {
     }
 }
 
-/// A model's weights and biases as its owner encrypts them for one key set, so that the server that computes sees their
-/// number and nothing else.
+/// A model's weights and biases as its owner encrypts them for one key set, so that the server that computes sees the
+/// shape of the network and the scales that were chosen for it, and no weight.
 public struct EncryptedWeights: Sendable {
     /// Tells the shape of the model and no weight.
     public let plan: BatchPlan

@@ -29,9 +29,9 @@ public struct BatchPlan: Sendable {
     public let deviation: Double
     private(set) var schedule: BatchSchedule
 
-    /// What a score's deviation is kept below: a sixth of a thousandth, so that the largest error of some ten thousand
+    /// What a score's deviation is kept below: a fifth of a thousandth, so that the largest error of some ten thousand
     /// scores stays below a thousandth.
-    public static let deviation = 1e-3 / 6
+    public static let deviation = 1e-3 / 5
 
     /// Plans a model for batches of `batch` records: of all layouts and rings, the one of least cost.
     /// - Throws: ``InferenceError/doesNotFit(reason:)``, ``InferenceError/batchOutOfRange(_:largest:)``.
@@ -48,6 +48,9 @@ public struct BatchPlan: Sendable {
     /// The largest batch that is planned for.
     public static let largestBatch = 1 << 20
 
+    /// No ring has the levels for more.
+    static let mostDenseLayers = 16
+
     /// Every plan that is precise and secure.
     /// - Throws: ``InferenceError/batchOutOfRange(_:largest:)``.
     package static func candidates(
@@ -56,14 +59,17 @@ public struct BatchPlan: Sendable {
         guard (1...largestBatch).contains(batch) else {
             throw .batchOutOfRange(batch, largest: largestBatch)
         }
+        let dense = model.layers.count { if case .dense = $0 { true } else { false } }
+        guard dense <= mostDenseLayers else { return [] }
         let estimate = BatchEstimate(model)
         var plans: [BatchPlan] = []
         for logN in 12...15 {
             for layout in layouts(model, batch: batch, slots: 1 << (logN - 1)) {
-                let dense = layout.steps.count { if case .dense = $0 { true } else { false } }
+                let bits = BatchSchedule.bits(
+                    layout, logN: logN, weights, estimate, deviation: BatchPlan.deviation)
                 for shortened in 0..<(1 << min(dense, 4)) {
                     if let plan = BatchPlan(
-                        model, layout, batch: batch, logN: logN, weights, estimate, shortened: shortened)
+                        model, layout, batch: batch, logN: logN, weights, estimate, bits, shortened)
                     {
                         plans.append(plan)
                     }
@@ -97,11 +103,11 @@ public struct BatchPlan: Sendable {
 
     private init?(
         _ model: InferenceModel, _ layout: BatchLayout, batch: Int, logN: Int, _ protection: WeightProtection,
-        _ estimate: BatchEstimate, shortened: Int
+        _ estimate: BatchEstimate, _ bits: BatchSchedule.Bits, _ shortened: Int
     ) {
         guard
             let schedule = BatchSchedule(
-                layout, logN: logN, protection, estimate, deviation: BatchPlan.deviation, shortened: shortened)
+                layout, logN: logN, protection, estimate, bits: bits, shortened: shortened)
         else { return nil }
         self.layout = layout
         self.protection = protection
@@ -123,6 +129,9 @@ public struct BatchPlan: Sendable {
             batch: layout.stride, evaluationKeys: keys)
         cost = BatchCost(layout, schedule, protection, blocks: blocks, keys: keys)
     }
+
+    /// Which rotations the layers make, for telling layouts apart.
+    package var turns: [Int] { schedule.turnLevels.keys.sorted() }
 
     /// What the server that computes on an encrypted model may know.
     func withoutWeights() -> BatchPlan {

@@ -58,7 +58,7 @@ struct BatchSchedule: Sendable {
     ///
     /// Each choice has one error that halves with every bit. All bits cost the same, so that the sum of bits is least
     /// where all these errors are equal.
-    private static func bits(
+    static func bits(
         _ layout: BatchLayout, logN: Int, _ protection: WeightProtection, _ estimate: BatchEstimate, deviation: Double
     ) -> Bits {
         let denseCount = layout.steps.count { if case .dense = $0 { true } else { false } }
@@ -94,13 +94,15 @@ struct BatchSchedule: Sendable {
         return bits
     }
 
-    /// - Parameter shortened: bit i asks for fewer primes for dense layer i, and for longer sums instead.
+    /// - Parameters:
+    ///   - bits: as ``bits(_:logN:_:_:deviation:)`` made them.
+    ///   - shortened: bit i asks for fewer primes for dense layer i, and for longer sums instead.
     /// - Returns: nil where no secure parameters of this ring are precise enough.
     init?(
-        _ layout: BatchLayout, logN: Int, _ protection: WeightProtection, _ estimate: BatchEstimate, deviation: Double,
+        _ layout: BatchLayout, logN: Int, _ protection: WeightProtection, _ estimate: BatchEstimate, bits: Bits,
         shortened: Int
     ) {
-        var bits = Self.bits(layout, logN: logN, protection, estimate, deviation: deviation)
+        var bits = bits
         for dense in bits.sums.indices where shortened >> dense & 1 == 1 {
             let drop = Self.dropped(layout, bits).drops[dense]
             guard drop > 50, drop % 50 != 0 else { return nil }
@@ -108,7 +110,8 @@ struct BatchSchedule: Sendable {
         }
         self.deviation = estimate.variance(layout, bits, logN: logN, protection).squareRoot()
         let (drops, scales, last) = Self.dropped(layout, bits)
-        let base = estimate.baseBits(layout, bits.input, drops: drops, scales: scales, last: last, weights: bits.weights)
+        let base = estimate.baseBits(
+            layout, bits.input, drops: drops, scales: scales, last: last, weights: bits.weights)
         guard let primes = BatchPrimes(base: base, drops: drops, layout, protection, logN: logN) else { return nil }
         parameters = primes.parameters
         inputBits = bits.input
@@ -137,18 +140,18 @@ struct BatchSchedule: Sendable {
                     relinearize()
                 }
                 for baby in 1..<max(layer.babies, 2) where baby < layer.babies { turn(baby) }
-                let weightScale = Double.exp2(Double(bits.weights[dense]))
+                let dropped = parameters.q[level - primes.dropCounts[dense]..<level].reduce(1) { $0 * Double($1) }
+                // So that sums have the scale that was chosen, to the last bit: primes are not powers of two.
+                let target = Double.exp2(Double(scales[dense]))
+                let weightScale = target * dropped / scale
                 operations.append(
                     .dense(layer, weightScale: weightScale, level: level, dropped: primes.dropCounts[dense]))
                 if polynomials == 3 || protection == .encrypted {
                     relinearizationLevel = max(relinearizationLevel, level)
                 }
                 polynomials = 2
-                scale *= weightScale
-                for _ in 0..<primes.dropCounts[dense] {
-                    level -= 1
-                    scale /= Double(primes.parameters.q[level])
-                }
+                scale = target
+                level -= primes.dropCounts[dense]
                 if layer.giants > 1 { turn(layer.babies) }
                 for fold in layer.folds { turn(fold) }
                 dense += 1

@@ -17,7 +17,8 @@ struct BenchCommand: ParsableCommand {
               memory                 peak resident memory so far
               sizes                  bytes of keys and ciphertexts as serialized
               quit
-            """)
+            """,
+        subcommands: [InferenceCommand.self])
 
     @Option(name: .long, help: "log2 of the ring degree: 13, 14 or 15; others with a spelled-out --chain.")
     var degree = 13
