@@ -14,11 +14,10 @@ public struct BatchCost: Sendable, Hashable {
     /// Of an encrypted model; 0 for one in the clear.
     public let modelBytes: Int
 
-    /// In milliseconds: work, and bytes at 4 Gbit/s for what goes with every batch, at half that price for what goes once
-    /// and takes memory.
+    /// In milliseconds: work, that of the server twice, which many clients share; and bytes at 8 Gbit/s, those of keys
+    /// and models twice, which take memory besides.
     public var total: Double {
-        prediction + encryption + Double(sampleBytes + resultBytes) / 500_000 + Double(keyBytes + modelBytes)
-            / 1_000_000
+        2 * prediction + encryption + Double(sampleBytes + resultBytes + 2 * (keyBytes + modelBytes)) / 1_000_000
     }
 
     init(

@@ -29,9 +29,9 @@ public struct BatchPlan: Sendable {
     public let deviation: Double
     private(set) var schedule: BatchSchedule
 
-    /// What a score's deviation is kept below: a fifth of a thousandth, so that the largest error of some ten thousand
+    /// What a score's deviation is kept below: an eighth of a thousandth, so that the largest error of some ten thousand
     /// scores stays below a thousandth.
-    public static let deviation = 1e-3 / 5
+    public static let deviation = 1e-3 / 8
 
     /// Plans a model for batches of `batch` records: of all layouts and rings, the one of least cost.
     /// - Throws: ``InferenceError/doesNotFit(reason:)``, ``InferenceError/batchOutOfRange(_:largest:)``.
