@@ -149,7 +149,8 @@ let package = Package(
         .executableTarget(
             name: "hkms-bench",
             dependencies: [
-                "CRLWEKernels", "HomomorphicEncryption", "RLWE", "SecretKeys", "SecretMemory", .argumentParser,
+                "CRLWEKernels", "EncryptedInference", "HomomorphicEncryption", "RLWE", "SecretKeys", "SecretMemory",
+                .argumentParser,
             ],
             swiftSettings: swiftSettings),
 

@@ -8,6 +8,8 @@ public enum InferenceError: Error, Equatable, Sendable, CustomStringConvertible 
     case malformedCircuit(reason: String)
     /// The exact result may be larger than t/2, and would come out modulo t.
     case resultMayWrap(magnitude: Int64, modulus: UInt64)
+    /// A batch of that many records is not planned for.
+    case batchOutOfRange(Int, largest: Int)
 
     // Records; `record` counts from 0, in words from 1
     case missingField(record: Int, field: String)
@@ -31,6 +33,7 @@ public enum InferenceError: Error, Equatable, Sendable, CustomStringConvertible 
                 + "it takes one above \(2 * magnitude)"
         case .integerOutOfRange(let record, let field, let value, let lower, let upper):
             "record \(record + 1): \(field) is \(value); it must be in \(lower)...\(upper)"
+        case .batchOutOfRange(let batch, let largest): "a batch has 1 to \(largest) records, not \(batch)"
         case .missingField(let record, let field): "record \(record + 1): field \(field) is missing"
         case .notANumber(let record, let field): "record \(record + 1): \(field) is not a finite number"
         case .outOfRange(let record, let field, let value, let lower, let upper):

@@ -18,7 +18,8 @@ struct BenchCommand: ParsableCommand {
               memory                 peak resident memory so far
               sizes                  bytes of keys and ciphertexts as serialized
               quit
-            """)
+            """,
+        subcommands: [InferenceCommand.self])
 
     @Option(name: .long, help: "ckks or bfv.") var scheme = "ckks"
     @Option(

@@ -10,6 +10,13 @@ enum Machine {
     static var memory: Memory { Memory(peakKiB: status("VmHWM:")) }
     static var residentKiB: Int? { status("VmRSS:") }
 
+    /// Processor time of this process so far.
+    static var processorMilliseconds: Double {
+        var now = timespec()
+        clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now)
+        return Double(now.tv_sec) * 1e3 + Double(now.tv_nsec) / 1e6
+    }
+
     private static func status(_ field: String) -> Int? {
         guard let text = try? String(contentsOfFile: "/proc/self/status", encoding: .utf8),
             let line = text.split(separator: "\n").first(where: { $0.hasPrefix(field) })

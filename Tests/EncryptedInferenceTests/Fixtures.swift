@@ -113,6 +113,9 @@ struct TestKeys {
     let list: [EvaluationKey]
     private let seedByte: UInt8
 
+    /// The keys of a plan for batches.
+    init(_ plan: BatchPlan) throws { try self.init(plan.profile) }
+
     init(_ profile: CircuitProfile, seedByte: UInt8 = 7) throws {
         self.seedByte = seedByte
         context = try EncryptionContext.shared(profile.parameters)
@@ -162,5 +165,33 @@ struct TestKeys {
 
     func release(_ ciphertext: Ciphertext, count: Int, policy: FloodingPolicy) throws -> ReleasedValues {
         try Self.seed(seedByte).secretKey(context).release(ciphertext, count: count, policy: policy)
+    }
+}
+
+/// The credit-card model of the repository, and records made up for it.
+enum CreditCardFraud {
+    static func model() throws -> InferenceModel {
+        let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+            .deletingLastPathComponent()
+        return try InferenceModel(
+            parsing: Array(Data(contentsOf: root.appendingPathComponent("models/credit-card-fraud.json"))))
+    }
+
+    /// Network inputs: most near zero, some far out; no score within a thousandth of the threshold, where a permitted
+    /// error may change the class.
+    static func inputs(_ count: Int, of model: InferenceModel) -> [[Double]] {
+        var generator = SeededGenerator(3)
+        var records: [[Double]] = []
+        while records.count < count {
+            let record = model.inputs.map { input in
+                let (lower, upper) = (input.valid?[0] ?? 0, input.valid?[1] ?? 1)
+                let end = max(-lower, upper)
+                let value = end * pow(.random(in: -0.7...0.7, using: &generator), 3)
+                return min(max(value, lower), upper) / (input.maximum ?? 1)
+            }
+            let score = model.evaluateInTheClear([record])[0]
+            if (score - model.output.threshold).magnitude > 1e-3 { records.append(record) }
+        }
+        return records
     }
 }

@@ -1,0 +1,259 @@
+import HomomorphicEncryption
+import RLWE
+import RealModule
+
+/// At which level and scale each step of a ``BatchLayout`` is computed, and the primes that this takes.
+///
+/// A dense layer multiplies by weights of some bits and then drops primes, so that the sums are left with a scale that is
+/// chosen for them alone; a square doubles the scale's bits and drops nothing. What is three polynomials long is
+/// relinearized before primes are dropped, because what dropping rounds is multiplied by s^2 otherwise.
+struct BatchSchedule: Sendable {
+    enum Operation: Sendable {
+        /// Back to two polynomials.
+        case relinearize(level: Int)
+        case square(level: Int)
+        /// `weightScale` is what weights are multiplied by; sums lose `dropped` primes before they are turned.
+        case dense(BatchLayout.Dense, weightScale: Double, level: Int, dropped: Int)
+    }
+
+    let parameters: EncryptionParameters
+    private(set) var operations: [Operation]
+    let inputBits: Int
+    let inputLevel: Int
+    let outputLevel: Int
+    /// 0 where no relinearization is needed.
+    let relinearizationLevel: Int
+    /// Turn in positions -> the highest level at which it is made.
+    let turnLevels: [Int: Int]
+    /// Expected of a score.
+    let deviation: Double
+
+    /// log2 of scales, to be chosen: of the inputs, and for each dense layer of its weights and of its sums after primes
+    /// are dropped.
+    struct Bits {
+        var input: Int
+        var weights: [Int]
+        var sums: [Int]
+    }
+
+    /// What each dense layer drops, the scale that it leaves, and the scale of the results; all log2.
+    static func dropped(_ layout: BatchLayout, _ bits: Bits) -> (drops: [Int], scales: [Int], last: Int) {
+        var (scale, dense) = (bits.input, 0)
+        var (drops, scales): ([Int], [Int]) = ([], [])
+        for step in layout.steps {
+            guard case .dense = step else {
+                scale *= 2
+                continue
+            }
+            let product = scale + bits.weights[dense]
+            drops.append(max(0, product - bits.sums[dense]))
+            scale = product - drops[dense]
+            scales.append(scale)
+            dense += 1
+        }
+        return (drops, scales, scale)
+    }
+
+    /// The least bits that keep a score's deviation.
+    ///
+    /// Each choice has one error that halves with every bit. All bits cost the same, so that the sum of bits is least
+    /// where all these errors are equal.
+    static func bits(
+        _ layout: BatchLayout, logN: Int, _ protection: WeightProtection, _ estimate: BatchEstimate, deviation: Double
+    ) -> Bits {
+        let denseCount = layout.steps.count { if case .dense = $0 { true } else { false } }
+        // With this many bits an error is not seen beside those of `probe` bits.
+        let (many, probe) = (200, 40)
+        let none = Bits(
+            input: many, weights: Array(repeating: many, count: denseCount),
+            sums: Array(repeating: many, count: denseCount))
+        let share = deviation * deviation / Double(2 * denseCount + 1)
+        func needed(_ change: (inout Bits) -> Void) -> Int {
+            var changed = none
+            change(&changed)
+            let variance = estimate.variance(layout, changed, logN: logN, protection)
+            return probe + Int((Double.log2(max(variance, 0x1p-200) / share) / 2).rounded(.up))
+        }
+        var bits = none
+        bits.input = max(20, needed { $0.input = probe })
+        for dense in 0..<denseCount {
+            bits.weights[dense] = max(2, needed { $0.weights[dense] = probe })
+            bits.sums[dense] = max(16, needed { $0.sums[dense] = probe })
+        }
+        // Nothing shorter than the shortest useful prime can be dropped.
+        let shortest = logN + 7
+        for dense in 0..<denseCount {
+            let drop = dropped(layout, bits).drops[dense]
+            if drop > 0, drop < shortest { bits.weights[dense] += shortest - drop }
+        }
+        // What was left out are switched products, which hardly count.
+        while estimate.variance(layout, bits, logN: logN, protection) > deviation * deviation, bits.input < many {
+            bits.input += 1
+            for dense in 0..<denseCount { bits.sums[dense] += 1 }
+        }
+        return bits
+    }
+
+    /// - Parameters:
+    ///   - bits: as ``bits(_:logN:_:_:deviation:)`` made them.
+    ///   - shortened: bit i asks for fewer primes for dense layer i, and for longer sums instead.
+    /// - Returns: nil where no secure parameters of this ring are precise enough.
+    init?(
+        _ layout: BatchLayout, logN: Int, _ protection: WeightProtection, _ estimate: BatchEstimate, bits: Bits,
+        shortened: Int
+    ) {
+        var bits = bits
+        for dense in bits.sums.indices where shortened >> dense & 1 == 1 {
+            let drop = Self.dropped(layout, bits).drops[dense]
+            guard drop > 50, drop % 50 != 0 else { return nil }
+            bits.sums[dense] += drop % 50
+        }
+        self.deviation = estimate.variance(layout, bits, logN: logN, protection).squareRoot()
+        let (drops, scales, last) = Self.dropped(layout, bits)
+        let base = estimate.baseBits(
+            layout, bits.input, drops: drops, scales: scales, last: last, weights: bits.weights)
+        guard let primes = BatchPrimes(base: base, drops: drops, layout, protection, logN: logN) else { return nil }
+        parameters = primes.parameters
+        inputBits = bits.input
+        inputLevel = primes.parameters.q.count
+
+        var operations: [Operation] = []
+        var (level, polynomials, scale, dense) = (inputLevel, 2, Double.exp2(Double(bits.input)), 0)
+        var (relinearizationLevel, turnLevels, count) = (0, [Int: Int](), layout.inputs.count)
+        func relinearize() {
+            guard polynomials == 3 else { return }
+            relinearizationLevel = max(relinearizationLevel, level)
+            operations.append(.relinearize(level: level))
+            polynomials = 2
+        }
+        func turn(_ positions: Int) { turnLevels[positions] = max(turnLevels[positions] ?? 0, level) }
+        for step in layout.steps {
+            switch step {
+            case .square:
+                relinearize()
+                operations.append(.square(level: level))
+                polynomials = 3
+                scale *= scale
+            case .dense(let layer):
+                // Linear layers take three polynomials as well: they are relinearized where they are fewer.
+                if protection == .encrypted || layer.babies > 1 || layer.groups * layer.giants > count {
+                    relinearize()
+                }
+                for baby in 1..<max(layer.babies, 2) where baby < layer.babies { turn(baby) }
+                let dropped = parameters.q[level - primes.dropCounts[dense]..<level].reduce(1) { $0 * Double($1) }
+                // So that sums have the scale that was chosen, to the last bit: primes are not powers of two.
+                let target = Double.exp2(Double(scales[dense]))
+                let weightScale = target * dropped / scale
+                operations.append(
+                    .dense(layer, weightScale: weightScale, level: level, dropped: primes.dropCounts[dense]))
+                if polynomials == 3 || protection == .encrypted {
+                    relinearizationLevel = max(relinearizationLevel, level)
+                }
+                polynomials = 2
+                scale = target
+                level -= primes.dropCounts[dense]
+                if layer.giants > 1 { turn(layer.babies) }
+                for fold in layer.folds { turn(fold) }
+                dense += 1
+                count = layer.groups
+            }
+        }
+        relinearize()
+        self.operations = operations
+        self.relinearizationLevel = relinearizationLevel
+        self.turnLevels = turnLevels
+        outputLevel = level
+    }
+}
+
+extension BatchSchedule {
+    func withoutWeights() -> BatchSchedule {
+        var schedule = self
+        schedule.operations = operations.map { operation in
+            guard case .dense(let dense, let scale, let level, let dropped) = operation else { return operation }
+            return .dense(dense.withoutWeights(), weightScale: scale, level: level, dropped: dropped)
+        }
+        return schedule
+    }
+}
+
+/// The primes of a schedule: those that are left at the end, and those that each dense layer drops.
+struct BatchPrimes {
+    let parameters: EncryptionParameters
+    /// Primes that each dense layer drops.
+    let dropCounts: [Int]
+
+    /// - Parameters:
+    ///   - base: bits that are left at the end.
+    ///   - drops: bits that each dense layer drops.
+    /// - Returns: nil where there are no such secure primes.
+    init?(base: Int, drops: [Int], _ layout: BatchLayout, _ protection: WeightProtection, logN: Int) {
+        guard let maximum = SecurityTable.maximumModulusBits(logN: logN), drops.reduce(base, +) + 2 <= maximum else {
+            return nil
+        }
+        // The first dense layer's primes need no keys where nothing is switched before they are gone.
+        var keyDrops = drops
+        if protection == .plain, case .dense(let first)? = layout.steps.first, first.babies == 1 {
+            keyDrops[0] = 0
+        }
+        let needsKeys = layout.positions > 1 || protection == .encrypted || layout.steps.count > drops.count
+        var best: (cost: Int, parameters: EncryptionParameters, counts: [Int])?
+        for longest in stride(from: 50, through: max(24, logN + 10), by: -1) {
+            func count(_ bits: Int) -> Int { (bits + longest - 1) / longest }
+            let counts = drops.map(count)
+            // Bits of each prime, from the first.
+            var lengths: [Int] = []
+            for bits in [base] + drops.reversed() where bits > 0 {
+                let parts = count(bits)
+                lengths += (0..<parts).map { (bits + parts - 1 - $0) / parts }
+            }
+            let keyLevel = lengths.count - zip(counts, keyDrops).reduce(0) { $0 + ($1.1 == 0 ? $1.0 : 0) }
+            guard lengths.allSatisfy({ $0 >= logN + 4 }), lengths.count <= 32,
+                keyLevel > 0
+            else { continue }
+            if !needsKeys {
+                guard let parameters = Self.parameters(lengths, special: [], alpha: 0, logN: logN) else { continue }
+                if lengths.count < best?.cost ?? .max { best = (lengths.count, parameters, counts) }
+                continue
+            }
+            for alpha in 1...min(3, keyLevel) {
+                let digits = stride(from: 0, to: keyLevel, by: alpha).map {
+                    lengths[$0..<min($0 + alpha, keyLevel)].reduce(0, +)
+                }
+                let digit = digits.max() ?? 0
+                let room = maximum - lengths.prefix(keyLevel).reduce(0, +)
+                let special = min(room, digit + 4, 50 * alpha)
+                guard special >= digit else { continue }
+                let parts = (special + 49) / 50
+                let cost = digits.count * (keyLevel + parts)
+                guard cost < best?.cost ?? .max,
+                    let parameters = Self.parameters(
+                        lengths, special: (0..<parts).map { (special + parts - 1 - $0) / parts }, alpha: alpha,
+                        logN: logN),
+                    parameters.maximumEvaluationKeyLevel >= keyLevel
+                else { continue }
+                best = (cost, parameters, counts)
+            }
+        }
+        guard let best else { return nil }
+        parameters = best.parameters
+        dropCounts = best.counts
+    }
+
+    private static func parameters(
+        _ lengths: [Int], special: [Int], alpha: Int, logN: Int
+    ) -> EncryptionParameters? {
+        var used: Set<UInt64> = []
+        var primes: [UInt64] = []
+        for bits in lengths + special {
+            guard
+                let prime = Primes.nttPrimes(bits: bits, degree: 1 << logN, count: 1, excluding: used).first
+            else { return nil }
+            used.insert(prime)
+            primes.append(prime)
+        }
+        return try? EncryptionParameters(
+            scheme: .ckks, logN: logN, q: Array(primes.prefix(lengths.count)),
+            p: Array(primes.dropFirst(lengths.count)), alpha: alpha)
+    }
+}
