@@ -90,7 +90,8 @@ import Testing
         let need = try await unit.announce(manifest).need
         #expect(Set(need) == Set(keys.keys.keys.map(\.hex)))
         for digest in need {
-            let bytes = try #require(keys.keys[try #require(Digest(hex: digest))])
+            let known = try #require(Digest(hex: digest))
+            let bytes = try #require(keys.keys[known])
             let answer = try await unit.send(.put, "/v1/manifests/\(manifest.digest)/keys/\(digest)", body: bytes)
             try #require(answer.status == .noContent, "\(answer.text)")
         }

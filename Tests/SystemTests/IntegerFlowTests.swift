@@ -47,7 +47,8 @@ import Testing
             #expect(decrypted.release == "exact" && decrypted.vectors.isEmpty)
             let plain = many.map { record in circuit.columns.map { record[$0.name] ?? 0 } }
             let expected = try #require(circuit.evaluateInTheClear(plain))
-            #expect(info.values(of: try #require(decrypted.integers), records: many.count) == expected)
+            let integers = try #require(decrypted.integers)
+            #expect(info.values(of: integers, records: many.count) == expected)
             let after = try await alice.keySet(keySet.id).body
             #expect(!after.tainted && !after.exposed && after.counters.decryptions == 2)
 
