@@ -50,47 +50,61 @@ import Testing
         }
     }
 
+    /// Questions that no plan answers, with the problem's name.
+    private static func unanswerable(_ model: InferenceModel) throws -> [(question: PlanRequest, problem: String)] {
+        var cases: [(question: PlanRequest, problem: String)] = []
+        let numbers: [(Double, Int, Int)] = [
+            (0, 30, 16), (-1, 30, 16), (1e-30, 30, 16), (1e30, 30, 16), (1e-3, 0, 16), (1e-3, 129, 16),
+            (1e-3, 30, 0), (1e-3, 30, -1), (1e-3, 30, .max),
+        ]
+        for (precision, bits, budget) in numbers {
+            let release = ReleaseRequest(precision: precision, statisticalBits: bits, budget: budget)
+            cases.append((PlanRequest(release: release), "invalid-release"))
+        }
+        let fine = ReleaseRequest(precision: 1e-9, statisticalBits: 128, budget: 1 << 40)
+        cases.append((PlanRequest(release: fine), "precision-out-of-reach"))
+        let profile = try InferencePlan(model, release: request).profile
+        var strange: [CircuitProfile] = []
+        var other = profile
+        other.batch -= 1
+        strange.append(other)
+        other = profile
+        other.modelDigest = Digest(of: [])
+        strange.append(other)
+        let levels: [(Int, Int)] = [(0, 0), (9, 1), (4, 4), (1, 4), (.max, .min), (.min, .max)]
+        for (input, output) in levels {
+            other = profile
+            other.inputLevel = input
+            other.outputLevel = output
+            strange.append(other)
+        }
+        for profile in strange {
+            cases.append((PlanRequest(release: request, profile: profile), "circuit-mismatch"))
+        }
+        return cases
+    }
+
     @Test("plans that cannot be had are refused by name")
     func refusals() async throws {
         let model = try Models.tiny()
+        let cases = try Self.unanswerable(model.model)
         try await Bench(models: [model]).run { unit async throws in
-            func refusal(_ request: PlanRequest, model: String = "tiny") async throws -> String {
-                try await unit.refusal(.post, Self.path(model), body: APIJSON.encode(request))
-            }
-            #expect(try await refusal(PlanRequest(release: Self.request), model: "other") == "unknown-model")
-            for (precision, bits, budget) in [
-                (0, 30, 16), (-1, 30, 16), (1e-30, 30, 16), (1e30, 30, 16), (1e-3, 0, 16), (1e-3, 129, 16),
-                (1e-3, 30, 0), (1e-3, 30, -1), (1e-3, 30, .max),
-            ] as [(Double, Int, Int)] {
-                let release = ReleaseRequest(precision: precision, statisticalBits: bits, budget: budget)
-                #expect(
-                    try await refusal(PlanRequest(release: release)) == "invalid-release",
-                    "\(precision) \(bits) \(budget)")
-            }
-            let fine = ReleaseRequest(precision: 1e-9, statisticalBits: 128, budget: 1 << 40)
-            #expect(try await refusal(PlanRequest(release: fine)) == "precision-out-of-reach")
-            var profile = try InferencePlan(model.model, release: Self.request).profile
-            profile.batch -= 1
-            #expect(try await refusal(PlanRequest(release: Self.request, profile: profile)) == "circuit-mismatch")
-            profile.batch += 1
-            profile.modelDigest = Digest(of: [])
-            #expect(try await refusal(PlanRequest(release: Self.request, profile: profile)) == "circuit-mismatch")
-            profile.modelDigest = model.model.digest
-            for (input, output) in [(0, 0), (9, 1), (4, 4), (1, 4), (.max, .min), (.min, .max)] as [(Int, Int)] {
-                var strange = profile
-                (strange.inputLevel, strange.outputLevel) = (input, output)
-                #expect(try await refusal(PlanRequest(release: Self.request, profile: strange)) == "circuit-mismatch")
+            for (index, one) in cases.enumerated() {
+                let name = try await unit.refusal(.post, Self.path(), body: APIJSON.encode(one.question))
+                #expect(name == one.problem, "\(index)")
             }
             for body in ["", "{}", "[]", #"{"release":{"precision":"much"}}"#] {
-                #expect(
-                    try await unit.refusal(.post, Self.path(), body: Array(body.utf8)) == "malformed-plan-request")
+                let name = try await unit.refusal(.post, Self.path(), body: Array(body.utf8))
+                #expect(name == "malformed-plan-request")
             }
-            #expect(try await unit.refusal(.get, Self.path()) == "method-not-allowed")
-            // Only a pinned gateway may ask.
+            // Only a pinned gateway may ask, and only for models that are here.
             let body = try APIJSON.encode(PlanRequest(release: Self.request))
-            #expect(
-                try await unit.refusal(.post, Self.path(), body: body, by: unit.bench.stranger)
-                    == "signature-unknown-key")
+            let elsewhere = try await unit.refusal(.post, Self.path("other"), body: body)
+            #expect(elsewhere == "unknown-model")
+            let unasked = try await unit.refusal(.get, Self.path())
+            #expect(unasked == "method-not-allowed")
+            let stranger = try await unit.refusal(.post, Self.path(), body: body, by: unit.bench.stranger)
+            #expect(stranger == "signature-unknown-key")
         }
     }
 
