@@ -217,19 +217,3 @@ extension BatchLayout {
         return slots
     }
 }
-
-extension Parallelism {
-    /// The results of `body` for each number below `count`, in their order, on idle threads too.
-    static func map<Result, Failure: Error>(
-        below count: Int, _ body: (Int) throws(Failure) -> Result
-    ) throws(Failure) -> [Result] {
-        let results = UnsafeMutablePointer<Result?>.allocate(capacity: count)
-        results.initialize(repeating: nil, count: count)
-        defer {
-            results.deinitialize(count: count)
-            results.deallocate()
-        }
-        try forEach(below: count) { index throws(Failure) in results[index] = try body(index) }
-        return (0..<count).map { results[$0]! }
-    }
-}
