@@ -1,16 +1,17 @@
 """Encrypted inference on the paper's two networks, ours and HElayers' in turn; scripts/bench inference runs it.
 
-Prints Table 4's rows of Bitar, Boland and Drucker, "Challenges with handling keys for secure AI", and exits with 1 where
-an error is larger than a thousandth or a class changed.
+Prints Table 4's rows of Bitar, Boland and Drucker, "Challenges with handling keys for secure AI", and exits with 1
+where an error is larger than a thousandth or a class changed.
 """
 import argparse
 import json
 import os
 import random
 import statistics
-import subprocess
 import sys
 import tempfile
+
+import bench
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 MODELS = os.path.join(HERE, "..", "models")
@@ -81,68 +82,57 @@ def records(model, count):
     return drawn
 
 
-class Subject:
-    """A process that answers commands."""
+def measure(sides, repetitions, failed):
+    """Every step of every side, in turn. Processor time is what is left comparable on a machine that is busy.
 
-    def __init__(self, name, command):
-        self.name = name
-        environment = dict(os.environ, OMP_NUM_THREADS="1")
-        self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-            env=environment)
+    A side that fails is left out from there on, and `failed` is told.
+    """
+    found = {side.name: {"ms": {}} for side in sides}
+    sides = list(sides)
 
-    def ask(self, *words):
-        self.process.stdin.write(" ".join(map(str, words)) + "\n")
-        self.process.stdin.flush()
-        line = self.process.stdout.readline()
-        if not line:
-            raise RuntimeError(f"{self.name} ended")
-        answer = json.loads(line)
-        if "error" in answer:
-            raise RuntimeError(f"{self.name}: {answer['error']}")
-        return answer
+    def everyone(command):
+        answers = {}
+        for side in list(sides):
+            try:
+                answers[side.name] = side.ask(command)
+            except bench.SideFailed as failure:
+                failed(failure)
+                sides.remove(side)
+                found.pop(side.name)
+        return answers
 
-    def end(self):
-        self.process.stdin.close()
-        self.process.wait()
-
-
-def measure(subjects, repetitions):
-    """Every step of every subject, in turn. Processor time is what is left comparable on a machine that is busy."""
-    found = {subject.name: {"ms": {}, "info": subject.ask("info")} for subject in subjects}
+    for name, answer in everyone("info").items():
+        found[name]["info"] = answer
     for step in STEPS:
-        few = max(2, repetitions // 4) if step == "model" else repetitions
-        for subject in subjects:
-            subject.ask("run", step, 1)
-        samples = {subject.name: [] for subject in subjects}
-        for _ in range(few):
-            for subject in subjects:
-                samples[subject.name].append(subject.ask("run", step, 1))
-        for name, answers in samples.items():
-            values = [answer["ms"][0] for answer in answers]
+        everyone(f"run {step} 1")
+        count = max(2, repetitions // 4) if step == "model" else repetitions
+        rounds = [everyone(f"run {step} 1") for _ in range(count)]
+        for name in found:
+            values = [answers[name]["ms"][0] for answers in rounds]
             found[name]["ms"][step] = {
                 "median": statistics.median(values), "min": min(values),
-                "cpu": statistics.median(answer["cpu"][0] for answer in answers)}
-    for subject in subjects:
-        # Memory first: sizes and checks are not what a run needs.
-        found[subject.name]["memory"] = subject.ask("memory")["peakKiB"]
-        found[subject.name]["sizes"] = subject.ask("sizes")
-        found[subject.name]["check"] = subject.ask("check")
+                "cpu": statistics.median(answers[name]["cpu"][0] for answers in rounds)}
+    # Memory first: sizes and checks are not what a run needs.
+    for key in ("memory", "sizes", "check"):
+        for name, answer in everyone(key).items():
+            found[name][key] = answer["peakKiB"] if key == "memory" else answer
     return found
 
 
 def table(network, weights, found, seal):
     names = list(found)
+    # The paper encrypts its models.
+    paper = PAPER[network] if weights == "encrypted" else {}
     lines = [f"\n## {network} ({NETWORKS[network]['shape']}), batch {NETWORKS[network]['batch']}, {weights} model", ""]
     for name in names:
         info = found[name]["info"]
         lines.append(f"{name}: N = 2^{info['logN']}, q {info['q']}" + (
             f", p {info['p']}, {info['alpha']} a digit, {info['keys']} evaluation keys; {info['layout']}"
             if "layout" in info else ""))
-    lines += ["", "| | " + " | ".join(names) + " | paper, 48 cores |", "| --- |" + " --- |" * (len(names) + 1)]
+    lines += ["", "| | " + " | ".join(names) + " | paper, encrypted model, 48 cores |", "| --- |" + " --- |" * (len(names) + 1)]
 
     def row(title, key, cells):
-        lines.append(f"| {title} | " + " | ".join(cells) + f" | {PAPER[network].get(key, '-')} |")
+        lines.append(f"| {title} | " + " | ".join(cells) + f" | {paper.get(key, '-')} |")
 
     for step, title in STEPS.items():
         row(title + ", ms: median, min; processor time", step,
@@ -200,29 +190,29 @@ def main():
             json.dump(records(model, NETWORKS[network]["batch"]), inputs)
             inputs.flush()
             for weights in options.weights.split(","):
-                pinned = ["taskset", "-c", str(options.core)]
+                core = options.core
                 ours = [options.ours, "inference", "--model", path, "--inputs", inputs.name, "--weights", weights]
-                commands = {"HKMS, 1 thread": pinned + ours, "HKMS, 2 threads": ours + ["--threads", "2"]}
+                sides = [
+                    bench.Side("HKMS, 1 thread", ours, core), bench.Side("HKMS, 2 threads", ours + ["--threads", "2"])]
                 if weights == "plain" and options.precision:
-                    commands["HKMS flooded, 1 thread"] = pinned + ours + ["--precision", str(options.precision)]
+                    flooded = ours + ["--precision", str(options.precision)]
+                    sides.append(bench.Side("HKMS flooded, 1 thread", flooded, core))
                 if options.peer:
                     worker = os.path.join(HERE, "peers", "helayers_inference.py")
-                    commands["HElayers"] = pinned + [options.peer, "-B", worker, path, inputs.name, weights]
-                subjects = []
-                for name, command in commands.items():
-                    subject = Subject(name, command)
-                    try:
-                        subject.ask("info")
-                        subjects.append(subject)
-                    except RuntimeError as error:
-                        print(f"left out: {network}, {weights} model, {error}", file=sys.stderr)
-                        if "flooded" not in name:
-                            failures.append(str(error))
-                if not subjects:
+                    command = [options.peer, "-B", worker, path, inputs.name, weights]
+                    sides.append(bench.Side("HElayers", command, core))
+
+                def failed(failure):
+                    print(f"left out: {network}, {weights} model, {failure}", file=sys.stderr)
+                    # Flooding may ask for more than parameters have.
+                    if "flooded" not in failure.side.name:
+                        failures.append(f"{network}, {weights} model, {failure}")
+
+                found = measure(sides, options.repetitions, failed)
+                for side in sides:
+                    side.stop()
+                if not found:
                     continue
-                found = measure(subjects, options.repetitions)
-                for subject in subjects:
-                    subject.end()
                 results[f"{network}, {weights}"] = found
                 texts.append(table(network, weights, found, seal))
                 print(texts[-1], flush=True)

@@ -116,7 +116,7 @@ def main():
     operations = [name for name in report.OPERATIONS if name in arguments.operations.split(",")]
     if arguments.scheme == "ckks":
         operations = [name for name in operations if name != "rotate-columns"]
-    name = "instructions" if arguments.scheme == "ckks" else f"instructions-{arguments.scheme}"
+    stem = "instructions" if arguments.scheme == "ckks" else f"instructions-{arguments.scheme}"
     out = pathlib.Path(arguments.out)
     out.mkdir(parents=True, exist_ok=True)
     results = {
@@ -144,9 +144,9 @@ def main():
                             for function, count in top],
                     }
                 results["degrees"][log_n][operation] = found
-            (out / f"{name}.json").write_text(json.dumps(results, indent=1) + "\n")
-            (out / f"{name}.md").write_text(markdown(results))
-    print((out / f"{name}.md").read_text())
+            (out / f"{stem}.json").write_text(json.dumps(results, indent=1) + "\n")
+            (out / f"{stem}.md").write_text(markdown(results))
+    print((out / f"{stem}.md").read_text())
     return 0
 
 

@@ -76,7 +76,11 @@ let package = Package(
             dependencies: ["Attestation", "EncryptedInference", "SecretMemory", "ServerKit", "ServiceKit"],
             swiftSettings: swiftSettings),
         .target(
-            name: "Gateway", dependencies: ["Attestation", "KeyManagement", "SecretMemory", "ServerKit", "ServiceKit"],
+            name: "Gateway",
+            dependencies: [
+                "Attestation", "EncryptedInference", "HomomorphicEncryption", "KeyManagement", "SecretMemory",
+                "ServerKit", "ServiceKit",
+            ],
             swiftSettings: swiftSettings),
         .executableTarget(
             name: "Fuzz",

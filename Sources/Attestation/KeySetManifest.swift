@@ -173,7 +173,7 @@ public struct KeySetObject: Sendable, Hashable, Codable {
 /// by the seed.
 public struct KeySetManifest: Statement, Hashable {
     public static let payloadType = "application/vnd.hkms.manifest.v2+json"
-    /// Version 1 had no flooded release.
+    /// Version 1 had neither flooded nor exact release.
     public static let earlierPayloadTypes = ["application/vnd.hkms.manifest.v1+json"]
 
     public struct Sealing: Sendable, Hashable, Codable {

@@ -202,7 +202,7 @@ enum ErrorProblems {
         case .otherCircuit(let id):
             return Problem(
                 name: "key-set-does-not-fit-model", title: "The key set does not fit the model", status: 409,
-                detail: "The noise of key set \(id) was planned for another circuit.",
+                detail: "Key set \(id) was not made for this circuit.",
                 fix: "Register a key set for this model.")
         case .notCircuitInput(let digest):
             return Problem(

@@ -64,12 +64,9 @@ extension Gateway {
         guard let asked else { return }
         guard let noise = ReleaseNoise(rawValue: asked) else {
             throw Problem.badRequest(
-                "release is neither flooded nor raw", fix: "Leave it out, or set it to one of them.")
+                "release is none of flooded, raw and exact", fix: "Leave it out, or set it to one of them.")
         }
-        guard noise == manifest.policy.release else {
-            throw noise == .flooded
-                ? KeyManagementError.keySetIsRaw(manifest.keySet) : .keySetIsFlooded(manifest.keySet)
-        }
+        try manifest.requireRelease(noise)
     }
 
     static let floodingNeedsModel = Problem(

@@ -55,11 +55,7 @@ extension KeyManager {
         let row = try await activeRow(keySet, for: requester).row
         let manifest = try await manifest(row).body
         let flooding = manifest.policy.flooding
-        if let expected, expected != manifest.policy.release {
-            let scheme = manifest.parameters.scheme
-            guard scheme.messages.releases.contains(expected) else { throw .otherScheme(keySet: scheme) }
-            throw expected == .flooded ? .keySetIsRaw(keySet) : .keySetIsFlooded(keySet)
-        }
+        if let expected { try manifest.requireRelease(expected) }
         guard manifest.policy.audience == .owner || !row.tainted else { throw .keySetTainted(keySet) }
         var vouchers: [Voucher?] = []
         for ciphertext in ciphertexts {
@@ -270,5 +266,16 @@ extension KeyManager {
             logger.error("the failure could not be counted", metadata: ["keySet": "\(keySet)"])
             return KeyManagementError(error)
         }
+    }
+}
+
+extension KeySetManifest {
+    /// Refuses a key set that releases otherwise than the caller relies on.
+    package func requireRelease(_ expected: ReleaseNoise) throws(KeyManagementError) {
+        guard expected != policy.release else { return }
+        guard parameters.scheme.messages.releases.contains(expected) else {
+            throw .otherScheme(keySet: parameters.scheme)
+        }
+        throw expected == .flooded ? .keySetIsRaw(keySet) : .keySetIsFlooded(keySet)
     }
 }

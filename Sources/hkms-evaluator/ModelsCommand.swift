@@ -5,7 +5,7 @@ import EvaluationUnit
 struct ModelsCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "models",
-        abstract: "List the models of a configuration: names, digests, and what their circuits ask of keys.",
+        abstract: "List the models and circuits of a configuration: names, digests, and what their circuits ask of keys.",
         discussion: """
             EXAMPLES
               hkms-evaluator models --config unit.yaml
@@ -15,7 +15,7 @@ struct ModelsCommand: ParsableCommand {
     @Option(name: .long, help: ArgumentHelp("Configuration file.", valueName: "file"))
     var config: String
 
-    @Flag(name: .long, help: "Write the model descriptors that gateways get, as JSON.")
+    @Flag(name: .long, help: "Write the descriptors that gateways get, as JSON.")
     var json = false
 
     func run() throws {

@@ -15,7 +15,7 @@ extension Jobs {
 
         @Option(help: ArgumentHelp("Key set of the ciphertexts.", valueName: "id"))
         var keyset: String
-        @Option(help: ArgumentHelp("The model.", valueName: "name"))
+        @Option(help: ArgumentHelp("The model or circuit.", valueName: "name"))
         var model: String
         @Option(
             name: .customLong("in"), help: ArgumentHelp("File of ciphertexts, - for standard input.", valueName: "file")

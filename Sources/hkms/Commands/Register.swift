@@ -104,7 +104,8 @@ struct Register: AsyncParsableCommand {
         }
         guard isFlooded || audience != .shared else {
             throw ValidationError(
-                "Raw results cannot be shared: whoever sees them may find the secret key. Leave out --release raw.")
+                "--audience shared goes with flooded results: leave out --release. Whoever sees raw results may find the "
+                    + "secret key.")
         }
         // The gateway knows the scheme of parameters.
         guard !isFlooded || model != nil || parameters != nil || preset?.hasPrefix("bfv-") == true else {

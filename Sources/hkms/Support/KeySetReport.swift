@@ -17,7 +17,8 @@ enum KeySetReport {
         if let model = info.model { facts.add(["model", model]) }
         facts.add(["parameters", parameters(info.parameters)])
         facts.add(["manifest", "version \(info.manifestVersion), \(info.manifestDigest)"])
-        facts.add(["release", info.flooding.map(ReleaseReport.line) ?? "raw, to the owner alone"])
+        let unflooded = info.release == "raw" ? "raw, to the owner alone" : info.release
+        facts.add(["release", info.flooding.map(ReleaseReport.line) ?? unflooded])
         let marks = [
             (info.decryptAny, "decrypts any ciphertext"), (info.exposed, "exposed"), (info.tainted, "tainted"),
         ]
