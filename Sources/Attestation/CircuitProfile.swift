@@ -3,6 +3,9 @@ import HomomorphicEncryption
 /// What a circuit asks of a key set: parameters, scale, levels, evaluation keys. It comes from the
 /// model or the file of the circuit, not from the user.
 public struct CircuitProfile: Sendable, Hashable, Codable {
+    /// Ciphertexts that one job takes at most.
+    public static let maximumInputs = 4096
+
     /// Name of the model.
     public var model: String
     /// Digest of the model's file.

@@ -1,3 +1,5 @@
+import Attestation
+
 /// Why a model, a record or an evaluation is refused.
 public enum InferenceError: Error, Equatable, Sendable, CustomStringConvertible {
     // Models
@@ -18,6 +20,8 @@ public enum InferenceError: Error, Equatable, Sendable, CustomStringConvertible 
     case unknownCategory(record: Int, field: String, value: Double, known: [Double])
     case missingValue(record: Int, field: String)
     case noRecords
+    /// More than one job has room for.
+    case tooManyRecords(Int, largest: Int)
     case integerOutOfRange(record: Int, field: String, value: Int64, lower: Int64, upper: Int64)
 
     // Evaluation
@@ -43,7 +47,17 @@ public enum InferenceError: Error, Equatable, Sendable, CustomStringConvertible 
         case .missingValue(let record, let field):
             "record \(record + 1): \(field) has no value, and this model takes none missing there"
         case .noRecords: "there are no records: give at least one"
+        case .tooManyRecords(let count, let largest):
+            "\(count) records are more than the \(largest) that one request takes: send them in parts"
         case .unexpectedInput(let reason): "the input cannot be evaluated: \(reason)"
         }
+    }
+}
+
+extension CircuitProfile {
+    /// Counts before slots are made: those of a wide model take far more memory than its records.
+    func requireRoom(for records: Int) throws(InferenceError) {
+        let largest = Self.maximumInputs / (operands ?? 1) * batch
+        guard records <= largest else { throw .tooManyRecords(records, largest: largest) }
     }
 }

@@ -72,6 +72,7 @@ public struct IntegerCircuitDescriptor: CircuitDescription {
     /// - Throws: ``InferenceError`` naming the record and the column.
     public func slots(of records: [IntegerRecord]) throws(InferenceError) -> [[Int64]] {
         guard !records.isEmpty else { throw .noRecords }
+        try profile.requireRoom(for: records.count)
         for (index, record) in records.enumerated() {
             for column in columns {
                 guard let value = record[column.name] else { throw .missingField(record: index, field: column.name) }

@@ -74,6 +74,7 @@ public struct ModelDescriptor: Statement, Hashable {
     /// - Throws: ``InferenceError`` naming the record and the field.
     public func slots(of records: [Record]) throws(InferenceError) -> [[Double]] {
         guard !records.isEmpty else { throw .noRecords }
+        try profile.requireRoom(for: records.count)
         let encoded = try inputVectors(of: records)
         return stride(from: 0, to: encoded.count, by: packing.batch).map { start in
             packing.slots(encoded[start..<min(start + packing.batch, encoded.count)])

@@ -24,6 +24,22 @@ public struct ReleaseRequest: Sendable, Hashable, Codable {
     }
 }
 
+extension ReleaseRequest {
+    /// Checks what needs no model.
+    /// - Throws: ``ReleasePlanError/invalidRequest(reason:)``.
+    public func validate() throws(ReleasePlanError) {
+        guard precision.isFinite, precision >= 0x1p-40, precision <= 0x1p20 else {
+            throw .invalidRequest(reason: "the precision is between 2^-40 and 2^20")
+        }
+        guard (1...128).contains(statisticalBits) else {
+            throw .invalidRequest(reason: "statistical security is 1 to 128 bits")
+        }
+        guard (1...1 << 40).contains(budget) else {
+            throw .invalidRequest(reason: "the budget is 1 to 2^40 decryptions")
+        }
+    }
+}
+
 /// Why no parameters give a model's results the precision that was asked.
 public enum ReleasePlanError: Error, Equatable, Sendable, CustomStringConvertible {
     case invalidRequest(reason: String)
@@ -77,7 +93,7 @@ extension InferencePlan {
     /// together. All primes are below 2^50, which the fast kernels take.
     /// - Throws: ``ReleasePlanError``.
     public init(_ model: InferenceModel, release request: ReleaseRequest) throws(ReleasePlanError) {
-        try InferencePlan.check(request)
+        try request.validate()
         let most = (EncryptionParameters.maximumPrimes - 3) / 2
         guard model.layers.count <= most else { throw .tooDeep(layers: model.layers.count, most: most) }
         for logN in 12...EncryptionParameters.logNRange.upperBound {
@@ -95,7 +111,7 @@ extension InferencePlan {
     public init(
         _ model: InferenceModel, profile: CircuitProfile, release request: ReleaseRequest
     ) throws(ReleasePlanError) {
-        try InferencePlan.check(request)
+        try request.validate()
         guard (try? profile.validate()) != nil else { throw .anotherCircuit }
         let (depth, base) = (model.layers.count, profile.outputLevel)
         let perLevel = (profile.inputLevel - base) / Swift.max(depth, 1)
@@ -112,18 +128,6 @@ extension InferencePlan {
             try InferencePlan(model, chain, release: made)
         }
         guard self.profile.digest == profile.digest else { throw .anotherCircuit }
-    }
-
-    private static func check(_ request: ReleaseRequest) throws(ReleasePlanError) {
-        guard request.precision.isFinite, request.precision >= 0x1p-40, request.precision <= 0x1p20 else {
-            throw .invalidRequest(reason: "the precision is between 2^-40 and 2^20")
-        }
-        guard (1...128).contains(request.statisticalBits) else {
-            throw .invalidRequest(reason: "statistical security is 1 to 128 bits")
-        }
-        guard (1...1 << 40).contains(request.budget) else {
-            throw .invalidRequest(reason: "the budget is 1 to 2^40 decryptions")
-        }
     }
 
     /// The longest scale, two primes of 49 bits.
@@ -148,6 +152,8 @@ extension InferencePlan {
                 }
             }
             // The noise hardly depends on the scale: each bit of scale is one of precision.
+            // Weights may be as large as numbers go.
+            guard made.accuracy.isFinite else { return nil }
             let missing = (made.accuracy - made.policy.step / 2) / (request.precision - made.policy.step / 2)
             scaleBits += Swift.max(1, Int(Double.log2(Swift.max(missing, 1)).rounded(.down)))
         }
@@ -170,6 +176,7 @@ extension InferencePlan {
             guard let chain = chain(model, scaleBits: scaleBits, baseBits: baseBits, logN: logN) else { return nil }
             guard let plan = try? InferencePlan(model, chain) else { return nil }
             let shortfall = plan.bound(for: model).shortfallBits
+            guard shortfall.isFinite else { return nil }
             // Half a bit for what the noise adds.
             if shortfall <= -0.5 { return chain }
             baseBits += Swift.max(1, Int((shortfall + 0.5).rounded(.up)))
@@ -252,13 +259,13 @@ extension InferencePlan {
                 break
             }
         }
-        guard let nearest else { return .precisionOutOfReach(asked: request.precision, nearest: nil, budget: nil) }
+        guard let nearest, nearest.isFinite, nearest > 0 else { return .precisionOutOfReach(asked: request.precision, nearest: nil, budget: nil) }
         // Noise goes with the root of the budget. Two digits, rounded up.
         let exponent = Int(Double.log10(nearest).rounded(.down)) - 1
         let digits = Int((nearest / Double.exp10(Double(exponent))).rounded(.up))
         let rounded = Double("\(digits)e\(exponent)") ?? nearest
         let ratio = request.precision / (rounded * 1.2)
-        let budget = Int((Double(request.budget) * ratio * ratio).rounded(.down))
+        let budget = Int(Swift.min(Double(request.budget) * ratio * ratio, 0x1p40).rounded(.down))
         return .precisionOutOfReach(
             asked: request.precision, nearest: rounded, budget: budget >= 1 && budget < request.budget ? budget : nil)
     }

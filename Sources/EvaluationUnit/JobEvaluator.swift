@@ -16,7 +16,7 @@ struct JobEvaluator: Sendable {
     /// By how many seconds the gateway's clock may be ahead.
     static let clockSkewSeconds = 60
     /// Inputs of one job.
-    static let maximumInputs = 4096
+    static let maximumInputs = CircuitProfile.maximumInputs
 
     let unit: String
     let signingKey: SigningKey

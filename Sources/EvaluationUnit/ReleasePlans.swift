@@ -47,6 +47,8 @@ package final class ReleasePlans: Sendable {
     /// - Throws: ``UnitProblem``, `ComputePoolError`.
     package func plan(_ model: InferenceModel, _ request: PlanRequest) async throws -> InferencePlan {
         let (pool, release) = (pool, request.release)
+        // What is refused at once takes no other plan's place.
+        do throws(ReleasePlanError) { try release.validate() } catch { throw UnitProblem.releasePlan(error) }
         if let profile = request.profile {
             let result = try await pool.run {
                 Result { () throws(ReleasePlanError) in try InferencePlan(model, profile: profile, release: release) }
@@ -70,7 +72,10 @@ package final class ReleasePlans: Sendable {
                     state.searches[question] = nil
                     if state.searches.isEmpty { state.lastSearch = nil }
                     guard case .success(let found) = result else { return }
-                    if state.plans.count >= Self.rememberedPlans { state.plans.removeAll() }
+                    // Any other goes: one account that asks for many plans must not make all of them be searched anew.
+                    if state.plans.count >= Self.rememberedPlans, let other = state.plans.keys.randomElement() {
+                        state.plans[other] = nil
+                    }
                     state.plans[question] = found
                 }
                 return try result.get()

@@ -167,9 +167,15 @@ extension Gateway {
             var (profile, report) = (listed.descriptor.profile, String?.none)
             var policy = unflooded(profile.parameters.scheme)
             if let release = try releaseRequest(asked, scheme: profile.parameters.scheme) {
+                // Who runs the unit would choose the noise that hides the key from them.
+                let unit = listed.client.unit.registered
+                if let runner = unit.operator, requester.owners.contains(runner) {
+                    throw KeyManagementError.unitIsRequester(unit: unit.name)
+                }
                 let planned = try await units.model(named: name, planned: PlanRequest(release: release)).network()
+                guard let flooding = planned.flooding else { throw Self.floodingNeedsModel }
                 profile = planned.profile
-                policy = planned.flooding.map { .flooded($0, decryptAny: decryptAny) } ?? policy
+                policy = .flooded(flooding, decryptAny: decryptAny)
                 report = planned.release?.report
             }
             let request = RegistrationRequest(

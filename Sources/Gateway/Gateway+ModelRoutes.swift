@@ -100,7 +100,11 @@ extension Gateway {
     ) async throws -> Prediction {
         let (model, slots) = try await ephemeralModel(records, name, release)
         let profile = model.descriptor.profile
-        let policy = try model.network().flooding.map { KeySetPolicy.flooded($0) } ?? .raw()
+        var policy = KeySetPolicy.raw()
+        if release != nil {
+            guard let flooding = try model.network().flooding else { throw Self.floodingNeedsModel }
+            policy = .flooded(flooding)
+        }
         var timings = StepTimings()
         let keySet = try await manager.makeEphemeralKeySet(
             for: profile, policy: policy, as: requester, timings: &timings)

@@ -33,6 +33,8 @@ struct UnitClient: Sendable {
         "invalid-release", "precision-out-of-reach", "model-too-deep-to-flood", "circuit-mismatch",
     ]
     private static let maximumControlBytes = 64 << 20
+    /// Each is checked with the parameters that it names.
+    private static let maximumDescriptors = 64
 
     /// The models and circuits that the unit runs, signed by it and checked; one that does not hold is left out.
     func models(logger: Logger) async throws -> [any CircuitDescription] {
@@ -43,7 +45,7 @@ struct UnitClient: Sendable {
         do { list = try APIJSON.decode(UnitModelList.self, from: body) } catch { throw malformed("its list of models") }
         var descriptors: [any CircuitDescription] = []
         var failure: (any Error)?
-        for text in list.descriptors.prefix(1000) {
+        for text in list.descriptors.prefix(Self.maximumDescriptors) {
             do {
                 let description = try CircuitDescriptions.read(Array(text.utf8), pinned: [unit.publicKey])
                 guard description.unit == unit.name else { throw AttestationError.mismatch(field: "evaluation unit") }

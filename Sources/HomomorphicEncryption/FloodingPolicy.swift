@@ -59,9 +59,9 @@ public struct FloodingPolicy: Sendable, Hashable, Codable {
         guard errorBound.isFinite, errorBound > 0, (1...128).contains(statisticalBits), (1...1 << 40).contains(budget),
             step.isFinite, step > 0, step.significand == 1, level >= 0, (1...120).contains(scaleBits)
         else { throw .invalidParameters(reason: "the flooding policy's numbers are out of range") }
-        guard DiscreteGaussian(deviationAtLeast: leastDeviation) != nil else {
-            throw .invalidParameters(
-                reason: "noise of deviation 2^\(Int(Double.log2(leastDeviation))) is outside what can be made")
+        let deviation = leastDeviation
+        guard deviation.isFinite, DiscreteGaussian(deviationAtLeast: deviation) != nil else {
+            throw .invalidParameters(reason: "noise of deviation \(deviation) is outside what can be made")
         }
     }
 

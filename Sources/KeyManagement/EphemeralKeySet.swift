@@ -33,6 +33,7 @@ public final class EphemeralKeySet: Sendable {
     public func encrypt(
         _ vectors: [[Double]], profile: CircuitProfile, timings: inout StepTimings
     ) async throws(KeyManagementError) -> [[UInt8]] {
+        try KeyManager.requireRoom(for: vectors.count, level: profile.inputLevel, publicKey.context)
         do {
             let encoder = try CKKSEncoder(publicKey.context)
             let key = publicKey

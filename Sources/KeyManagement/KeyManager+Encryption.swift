@@ -25,7 +25,23 @@ public struct EncryptionResult: Sendable {
 
 extension KeyManager {
     /// Vectors that one call takes at most.
-    public static let maximumVectors = 4096
+    public static let maximumVectors = CircuitProfile.maximumInputs
+    /// Bytes of ciphertexts that one call makes at most: they are all in memory before any is sent.
+    public static let maximumCiphertextBytes = 256 << 20
+
+    static func requireRoom(
+        for count: Int, level: Int, _ context: EncryptionContext
+    ) throws(KeyManagementError) {
+        guard (1...context.maximumLevel).contains(level) else {
+            throw .homomorphicEncryption(.invalidLevel(level, maximum: context.maximumLevel))
+        }
+        let one = Ciphertext.serializedByteCount(polynomials: 2, level: level, context: context)
+        guard count <= Self.maximumCiphertextBytes / one else {
+            throw .invalidRequest(
+                reason: "\(count) ciphertexts of \(one) bytes are more than \(Self.maximumCiphertextBytes) bytes in one "
+                    + "request: send at most \(Self.maximumCiphertextBytes / one) at a time")
+        }
+    }
 
     /// Encrypts vectors under a key set's public key and records the digests, by which they may be
     /// decrypted again.
@@ -56,6 +72,7 @@ extension KeyManager {
                 throw .homomorphicEncryption(.levelMismatch(level, profile.inputLevel))
             }
         }
+        try Self.requireRoom(for: inputs.count, level: level, publicKey.context)
         var timings = StepTimings()
         let ciphertexts: [[UInt8]]
         do {

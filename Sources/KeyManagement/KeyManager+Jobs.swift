@@ -77,7 +77,7 @@ extension KeyManager {
         let job = JobRow(
             job: Self.newIdentifier("job"), keySet: keySet, tenant: requester.tenant,
             requester: Requester.index(tenant: requester.tenant, owner: requester.owner), unit: unit.name,
-            model: profile.model, modelDigest: profile.modelDigest, profile: profile.digest, nonce: try Self.nonce(),
+            operator: unit.operator, model: profile.model, modelDigest: profile.modelDigest, profile: profile.digest, nonce: try Self.nonce(),
             manifest: row.manifest, inputs: inputs, outputs: [], keepsOutputs: keepsOutputs,
             receipt: nil, state: .open, failure: nil, created: clock(), finished: nil)
         try await records.apply([try records.insertion(job, id: job.job, index: job.requester)])
@@ -143,19 +143,24 @@ extension KeyManager {
         row.state = .evaluated
         row.finished = clock()
         stored.row = row
-        var changes = [try records.update(stored)]
-        for output in Set(row.outputs) {
-            // An output that equals an input is on record already.
-            let id = CiphertextRow.id(keySet: row.keySet, digest: output)
-            if try await records.read(CiphertextRow.self, id: id) != nil { continue }
-            changes.append(
-                try records.insertion(CiphertextRow(keySet: row.keySet, job: job), id: id, index: row.keySet))
-        }
-        do {
-            try await records.apply(changes)
-        } catch .metadataStore(.conflict) {
-            guard let winner = try await records.read(JobRow.self, id: job)?.row else { throw .unknownJob(job) }
-            return try answered(winner, by: receipt.body)
+        for attempt in 1... {
+            var changes = [try records.update(stored)]
+            for output in Set(row.outputs) {
+                // An output that equals an input is on record already.
+                let id = CiphertextRow.id(keySet: row.keySet, digest: output)
+                if try await records.read(CiphertextRow.self, id: id) != nil { continue }
+                changes.append(
+                    try records.insertion(CiphertextRow(keySet: row.keySet, job: job), id: id, index: row.keySet))
+            }
+            do {
+                try await records.apply(changes)
+                break
+            } catch .metadataStore(.conflict) {
+                guard let winner = try await records.read(JobRow.self, id: job)?.row else { throw .unknownJob(job) }
+                // Another job over the same inputs has the same outputs, and may have put them on record just now.
+                if winner.state == .open, attempt < 4 { continue }
+                return try answered(winner, by: receipt.body)
+            }
         }
         return summary(row)
     }

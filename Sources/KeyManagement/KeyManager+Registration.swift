@@ -170,6 +170,14 @@ extension KeyManager {
         guard let profile = request.profile, profile.parameters.digest == request.parameters.digest else {
             throw .invalidRequest(reason: "flooded release is planned for a circuit: there is none of these parameters")
         }
+        guard
+            flooding.policy.statisticalBits >= FloodingPolicy.defaultStatisticalBits
+                || flooding.policy.audience == .owner && request.owner.kind != .group
+        else {
+            throw .invalidRequest(
+                reason: "results that others see have a statistical security of at least "
+                    + "\(FloodingPolicy.defaultStatisticalBits) bits")
+        }
         guard flooding.policy.audience == .owner || !request.policy.decryptAny else {
             throw .invalidRequest(reason: "a key set whose results are shared decrypts no unvouched ciphertext")
         }

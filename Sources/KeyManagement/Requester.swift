@@ -18,7 +18,7 @@ public struct Requester: Sendable, Hashable {
     public var owner: KeySetOwner { KeySetOwner(kind: .user, issuer: issuer, subject: subject) }
 
     /// Itself, and its groups.
-    var owners: [KeySetOwner] {
+    package var owners: [KeySetOwner] {
         [owner] + groups.map { KeySetOwner(kind: .group, issuer: issuer, subject: $0) }
     }
 

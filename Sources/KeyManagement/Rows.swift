@@ -95,6 +95,8 @@ struct JobRow: AuthenticatedRow {
     var tenant: String
     var requester: String
     var unit: String
+    /// Who runs the unit: its results are not for them. Absent where nobody is configured.
+    var `operator`: KeySetOwner?
     var model: String
     var modelDigest: Digest
     var profile: Digest

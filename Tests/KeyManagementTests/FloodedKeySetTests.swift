@@ -84,6 +84,25 @@ import Testing
         }
     }
 
+    @Test("what others see is not hidden by less than the usual statistical security")
+    func weakNoise() async throws {
+        let fixture = try await Fixture()
+        let noise = StaticNoise(try Self.profile().parameters)
+        for (bits, audience, isTaken) in [(29, ReleaseAudience.shared, false), (30, .shared, true), (1, .owner, true)] {
+            let policy = try FloodingPolicy(
+                errorBound: noise.floodingBound(noise.fresh), statisticalBits: bits, budget: 10, precision: 1e-3, level: 3,
+                scaleBits: 60, audience: audience)
+            let request = try Self.request(fixture, .flooded(FloodedRelease(precision: 1e-3, policy: policy)))
+            if isTaken {
+                _ = try await fixture.manager.register(request, as: fixture.alice)
+            } else {
+                await #expect(throws: KeyManagementError.self) {
+                    try await fixture.manager.register(request, as: fixture.alice)
+                }
+            }
+        }
+    }
+
     @Test("inputs and results leave within the precision, rounded, with fresh noise each time, and are counted")
     func releases() async throws {
         let bench = try await Bench(budget: 7)

@@ -140,6 +140,49 @@ import Testing
         _ = try await unit.open()
     }
 
+    @Test("who runs the unit decrypts no result of it, whoever opened the job")
+    func operatorDecrypts() async throws {
+        let fixture = try await Fixture()
+        var request = try fixture.request()
+        request.owner = KeySetOwner(kind: .group, issuer: "static", subject: "clinic")
+        let keySet = try await fixture.manager.register(request, as: fixture.alice).keySet.manifest.keySet
+        let seven = try SevenUnit(operator: fixture.bob.owner)
+        let job = try await seven.openJob(fixture.manager, under: keySet, as: fixture.alice)
+        let output = try await seven.result(fixture.manager, under: keySet, as: fixture.alice)
+        _ = try await seven.complete(job, [output], fixture.manager)
+        await #expect(throws: KeyManagementError.unitIsRequester(unit: "unit-1")) {
+            try await fixture.manager.decrypt([output], of: keySet, count: 1, as: fixture.bob)
+        }
+        #expect(try await fixture.manager.show(keySet, as: fixture.alice).counters.decryptions == 0)
+        let seen = try await fixture.manager.decrypt([output], of: keySet, count: 1, as: fixture.alice).vectors[0][0]
+        #expect(abs(seen.real - 7) < 1e-3)
+    }
+
+    @Test("two jobs over the same input have the same result, and both are answered")
+    func sameResult() async throws {
+        let fixture = try await Fixture()
+        let unit = try await Unit(fixture)
+        let inputs = try await fixture.manager.encrypt([.init(sample)], under: unit.keySet, as: fixture.alice).digests
+        let jobs = [try await unit.open(over: inputs), try await unit.open(over: inputs)]
+        let output = try await unit.result()
+        async let first = unit.complete(jobs[0], [output])
+        async let second = unit.complete(jobs[1], [output])
+        let states = try await [first.state, second.state]
+        #expect(states == [.evaluated, .evaluated])
+        #expect(abs(try await unit.decrypt(output) - 7) < 1e-3)
+    }
+
+    @Test("more ciphertexts than one answer has room for are refused before any is made")
+    func room() async throws {
+        let fixture = try await Fixture()
+        let keySet = try await fixture.register()
+        let vectors = [EncryptionInput](repeating: .init(sample), count: KeyManager.maximumVectors)
+        await #expect(throws: KeyManagementError.self) {
+            try await fixture.manager.encrypt(vectors, under: keySet, as: fixture.alice)
+        }
+        #expect(try await fixture.manager.show(keySet, as: fixture.alice).counters.encryptions == 0)
+    }
+
     @Test("a job over an input that HKMS did not encrypt under this key set is not opened")
     func foreignInputs() async throws {
         let fixture = try await Fixture()

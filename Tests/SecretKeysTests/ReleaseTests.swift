@@ -211,6 +211,8 @@ import Testing
             (0, 30, 1, 1, 40), (-1, 30, 1, 1, 40), (.infinity, 30, 1, 1, 40), (.nan, 30, 1, 1, 40), (1, 0, 1, 1, 40),
             (1, 129, 1, 1, 40), (1, 30, 0, 1, 40), (1, 30, 1 << 41, 1, 40), (1, 30, 1, 0, 40), (1, 30, 1, .nan, 40),
             (1, 30, 1, 1, 0), (1, 30, 1, 1, 121), (0x1p90, 30, 1, 1, 40), (1e-9, 1, 1, 1, 40),
+            // Finite, and the deviation is not.
+            (1e308, 128, 1 << 40, 1, 40),
         ] as [(Double, Int, Int, Double, Int)] {
             #expect(throws: HEError.self) {
                 try FloodingPolicy(
@@ -229,7 +231,7 @@ import Testing
         #expect(try JSONDecoder().decode(FloodingPolicy.self, from: bytes) == policy)
         let text = String(decoding: bytes, as: UTF8.self)
         for (old, new) in [
-            ("1234.5", "0"), ("1234.5", "-1"), ("1048576", "0"), ("64", "0"), ("71", "0"), ("0.00048828125", "0.0005"),
+            ("1234.5", "0"), ("1234.5", "-1"), ("1234.5", "1e308"), ("1048576", "0"), ("64", "0"), ("71", "0"), ("0.00048828125", "0.0005"),
             ("shared", "all"),
         ] {
             #expect(text.contains(old))
