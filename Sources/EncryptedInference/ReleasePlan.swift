@@ -259,7 +259,9 @@ extension InferencePlan {
                 break
             }
         }
-        guard let nearest, nearest.isFinite, nearest > 0 else { return .precisionOutOfReach(asked: request.precision, nearest: nil, budget: nil) }
+        guard let nearest, nearest.isFinite, nearest > 0 else {
+            return .precisionOutOfReach(asked: request.precision, nearest: nil, budget: nil)
+        }
         // Noise goes with the root of the budget. Two digits, rounded up.
         let exponent = Int(Double.log10(nearest).rounded(.down)) - 1
         let digits = Int((nearest / Double.exp10(Double(exponent))).rounded(.up))

@@ -38,8 +38,9 @@ extension KeyManager {
         let one = Ciphertext.serializedByteCount(polynomials: 2, level: level, context: context)
         guard count <= Self.maximumCiphertextBytes / one else {
             throw .invalidRequest(
-                reason: "\(count) ciphertexts of \(one) bytes are more than \(Self.maximumCiphertextBytes) bytes in one "
-                    + "request: send at most \(Self.maximumCiphertextBytes / one) at a time")
+                reason:
+                    "\(count) ciphertexts of \(one) bytes are more than the \(Self.maximumCiphertextBytes) bytes of "
+                    + "one request: send at most \(Self.maximumCiphertextBytes / one) at a time")
         }
     }
 

@@ -77,7 +77,8 @@ extension KeyManager {
         let job = JobRow(
             job: Self.newIdentifier("job"), keySet: keySet, tenant: requester.tenant,
             requester: Requester.index(tenant: requester.tenant, owner: requester.owner), unit: unit.name,
-            operator: unit.operator, model: profile.model, modelDigest: profile.modelDigest, profile: profile.digest, nonce: try Self.nonce(),
+            operator: unit.operator, model: profile.model, modelDigest: profile.modelDigest, profile: profile.digest,
+            nonce: try Self.nonce(),
             manifest: row.manifest, inputs: inputs, outputs: [], keepsOutputs: keepsOutputs,
             receipt: nil, state: .open, failure: nil, created: clock(), finished: nil)
         try await records.apply([try records.insertion(job, id: job.job, index: job.requester)])

@@ -5,7 +5,7 @@ import EvaluationUnit
 struct ModelsCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "models",
-        abstract: "List the models and circuits of a configuration: names, digests, and what their circuits ask of keys.",
+        abstract: "List models and circuits of a configuration: names, digests, and what they ask of keys.",
         discussion: """
             EXAMPLES
               hkms-evaluator models --config unit.yaml

@@ -90,7 +90,8 @@ import Testing
         let noise = StaticNoise(try Self.profile().parameters)
         for (bits, audience, isTaken) in [(29, ReleaseAudience.shared, false), (30, .shared, true), (1, .owner, true)] {
             let policy = try FloodingPolicy(
-                errorBound: noise.floodingBound(noise.fresh), statisticalBits: bits, budget: 10, precision: 1e-3, level: 3,
+                errorBound: noise.floodingBound(noise.fresh), statisticalBits: bits, budget: 10, precision: 1e-3,
+                level: 3,
                 scaleBits: 60, audience: audience)
             let request = try Self.request(fixture, .flooded(FloodedRelease(precision: 1e-3, policy: policy)))
             if isTaken {

@@ -231,7 +231,8 @@ import Testing
         #expect(try JSONDecoder().decode(FloodingPolicy.self, from: bytes) == policy)
         let text = String(decoding: bytes, as: UTF8.self)
         for (old, new) in [
-            ("1234.5", "0"), ("1234.5", "-1"), ("1234.5", "1e308"), ("1048576", "0"), ("64", "0"), ("71", "0"), ("0.00048828125", "0.0005"),
+            ("1234.5", "0"), ("1234.5", "-1"), ("1234.5", "1e308"), ("1048576", "0"), ("64", "0"), ("71", "0"),
+            ("0.00048828125", "0.0005"),
             ("shared", "all"),
         ] {
             #expect(text.contains(old))
