@@ -29,6 +29,7 @@ package final class ReleasePlans: Sendable {
         /// By the profile's digest, which names the model's file.
         var compiled: [Digest: Held] = [:]
         var compilations: [Digest: Task<CompiledModel, any Error>] = [:]
+        /// Of those that are being compiled, too.
         var byteCount = 0
         var time: UInt64 = 0
     }
@@ -93,35 +94,40 @@ package final class ReleasePlans: Sendable {
         do throws(ReleasePlanError) { return try result.get() } catch { throw .releasePlan(error) }
     }
 
-    /// A model ready to run by a plan of its own: compiled once, while there is room.
-    /// - Throws: ``UnitProblem/planCacheTooSmall(needed:capacity:)``, `ComputePoolError`.
+    /// A model ready to run by a plan of its own: compiled once, while there is room. Room is taken before it is compiled.
+    /// - Throws: ``UnitProblem/planCacheTooSmall(needed:capacity:)``, ``UnitProblem/plannerBusy`` where others that are
+    ///   being compiled have the room, `ComputePoolError`.
     package func compiled(_ model: InferenceModel, by plan: InferencePlan) async throws -> CompiledModel {
         let byteCount = plan.compiledByteCount
         guard byteCount <= capacity else {
             throw UnitProblem.planCacheTooSmall(needed: byteCount, capacity: capacity)
         }
         let (pool, digest) = (pool, plan.profile.digest)
-        let compilation = state.withLock { state in
+        let compilation = try state.withLock { state throws(UnitProblem) in
             state.time += 1
             if let held = state.compiled[digest] {
                 state.compiled[digest]?.lastUse = state.time
                 return Task<_, any Error> { held.model }
             }
             if let running = state.compilations[digest] { return running }
+            // Those that an evaluation uses stay in memory until it ends.
+            while state.byteCount + byteCount > capacity {
+                guard let oldest = state.compiled.min(by: { $0.value.lastUse < $1.value.lastUse }) else {
+                    throw .plannerBusy
+                }
+                state.compiled[oldest.key] = nil
+                state.byteCount -= oldest.value.byteCount
+            }
+            state.byteCount += byteCount
             let task = Task { [self] in
                 let result = await Task { try await pool.run { try CompiledModel(model, plan: plan) } }.result
                 self.state.withLock { state in
                     state.compilations[digest] = nil
-                    guard case .success(let compiled) = result else { return }
-                    // Those that an evaluation uses stay in memory until it ends.
-                    while state.byteCount + byteCount > capacity,
-                        let oldest = state.compiled.min(by: { $0.value.lastUse < $1.value.lastUse })
-                    {
-                        state.compiled[oldest.key] = nil
-                        state.byteCount -= oldest.value.byteCount
+                    guard case .success(let compiled) = result else {
+                        state.byteCount -= byteCount
+                        return
                     }
                     state.compiled[digest] = Held(model: compiled, byteCount: byteCount, lastUse: state.time)
-                    state.byteCount += byteCount
                 }
                 return try result.get()
             }

@@ -147,6 +147,10 @@ extension Request {
         _: Body.Type, limit: Int, integerMembers: Set<String> = []
     ) async throws -> Body {
         let bytes = try await collectBody(limit: limit)
+        // A decoder takes UTF-16 and UTF-32, too; numbers are looked for in UTF-8, which has no zeros.
+        guard integerMembers.isEmpty || !bytes.contains(0) else {
+            throw Problem.badRequest("the body is not JSON in UTF-8", fix: "Send JSON in UTF-8.")
+        }
         if !integerMembers.isEmpty, let number = JSONIntegers.firstOther(in: bytes, members: integerMembers) {
             throw Problem(
                 name: "not-an-integer", title: "A number is no integer", status: 422,

@@ -114,13 +114,17 @@ import Testing
             // Bodies as others write them.
             func refusal(_ body: String) throws -> String {
                 let answer = try installation.curl(
-                    "-X", "POST", "-H", "Content-Type: application/json", "-d", body,
+                    "-X", "POST", "-H", "Content-Type: application/json", "--data-binary", body,
                     "\(installation.gatewayURL)/v1/keysets/\(info.id)/encrypt")
                 return Problem(decoding: Array(answer.out.utf8), status: 400).name
             }
             #expect(try refusal(#"{"integers": [[1, 2.0]]}"#) == "not-an-integer")
             #expect(try refusal(#"{"integers": [[1e3]]}"#) == "not-an-integer")
             #expect(try refusal(#"{"integers": [[1.5]]}"#) == "not-an-integer")
+            // Another encoding of the text would hide its numbers.
+            let file = installation.folder.appendingPathComponent("utf-16")
+            try #require(#"{"integers": [[2.0]]}"#.data(using: .utf16LittleEndian)).write(to: file)
+            #expect(try refusal("@\(file.path)") == "invalid-request")
             #expect(try refusal(#"{"integers": [["1"]]}"#) == "invalid-request")
             #expect(try refusal(#"{"integers": [[9223372036854775808]]}"#) == "invalid-request")
             #expect(try refusal(#"{"integers": [[32769]]}"#) == "value-out-of-range")
