@@ -20,7 +20,10 @@ import Testing
 
     /// Another connection, as an operator with the SQLite shell has.
     private func tamper(_ path: String, sql: String) throws {
-        let queue = try DatabaseQueue(path: path)
+        var configuration = Configuration()
+        // A store that has just gone out of scope may still be closing the file.
+        configuration.busyMode = .timeout(10)
+        let queue = try DatabaseQueue(path: path, configuration: configuration)
         try queue.writeWithoutTransaction { try $0.execute(sql: sql) }
         try queue.close()
     }
