@@ -87,8 +87,11 @@ extension MemoryScanner {
             secrets.addWindows("secret key, transformed", row.withUnsafeBytes { Array($0) }, stride: 8)
             var inverse = row
             inverse.withUnsafeMutableBufferPointer { modulus.inverseTransform($0.baseAddress!) }
-            // Eight coefficients, the first of them -1, which as a residue is a number that memory is not full of.
-            for start in 0..<inverse.count - 8 where inverse[start] == modulus.value - 1 {
+            // Eight coefficients, the first of them and another -1, which as a residue is a number that memory is not
+            // full of. Once alone, between zeros, it may be anything: memory has numbers of few bits.
+            let minusOne = modulus.value - 1
+            for start in 0..<inverse.count - 8
+            where inverse[start] == minusOne && inverse[start + 1..<start + 8].contains(minusOne) {
                 secrets.add("secret key, expanded", inverse[start..<start + 8].withUnsafeBytes { Array($0) })
             }
         }
