@@ -4,10 +4,9 @@ import HomomorphicEncryption
 import RLWE
 
 /// Times the engine's operations; scripts/bench runs it, on one thread, in turn with other libraries.
-@main
 struct BenchCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "hkms-bench",
+        commandName: "operations",
         abstract: "Time every operation of CKKS or BFV and measure sizes and memory; one JSON object a line.",
         discussion: """
             With --serve it waits for one command a line on standard input and answers each with one line:
@@ -18,8 +17,7 @@ struct BenchCommand: ParsableCommand {
               memory                 peak resident memory so far
               sizes                  bytes of keys and ciphertexts as serialized
               quit
-            """,
-        subcommands: [InferenceCommand.self])
+            """)
 
     @Option(name: .long, help: "ckks or bfv.") var scheme = "ckks"
     @Option(

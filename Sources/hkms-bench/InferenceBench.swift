@@ -223,8 +223,7 @@ private final class InferenceBench {
         case .keys:
             let secret = try seed.secretKey(context)
             publicKey = try seed.publicKey(secret)
-            keys = []
-            for id in circuit.profile.keys { keys.append(try seed.evaluationKey(id, secret)) }
+            keys = try seed.evaluationKeys(circuit.profile.keys, secret)
         case .model:
             guard let publicKey else { throw ValidationError("no keys yet") }
             try circuit.prepare(publicKey)
@@ -232,11 +231,9 @@ private final class InferenceBench {
         case .samples:
             guard let publicKey else { throw ValidationError("no keys yet") }
             let encoder = try CKKSEncoder(context)
-            samples = []
-            for slots in circuit.slots(records) {
-                samples.append(
-                    try publicKey.encrypt(
-                        encoder.encode(slots, scale: circuit.profile.scale, level: circuit.profile.inputLevel)))
+            let (slots, profile) = (circuit.slots(records), circuit.profile)
+            samples = try Parallelism.map(below: slots.count) { index throws(any Error) in
+                try publicKey.encrypt(encoder.encode(slots[index], scale: profile.scale, level: profile.inputLevel))
             }
         case .predict: results = try circuit.evaluate(samples, EvaluationKeySet(keys))
         case .decrypt: scores = try circuit.scores(results, secret, count: records.count)
