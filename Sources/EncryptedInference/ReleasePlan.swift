@@ -151,9 +151,9 @@ extension InferencePlan {
                     try InferencePlan(model, chain, release: made)
                 }
             }
-            // The noise hardly depends on the scale: each bit of scale is one of precision.
             // Weights may be as large as numbers go.
             guard made.accuracy.isFinite else { return nil }
+            // The noise hardly depends on the scale: each bit of scale is one of precision.
             let missing = (made.accuracy - made.policy.step / 2) / (request.precision - made.policy.step / 2)
             scaleBits += Swift.max(1, Int(Double.log2(Swift.max(missing, 1)).rounded(.down)))
         }
