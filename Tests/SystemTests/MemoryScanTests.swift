@@ -11,9 +11,9 @@ import Testing
 import TrustedKMSOpenBao
 import TrustedKMSSoftware
 
-/// What is left of secrets in memory after an operation: nothing. Another process's memory is read, which root alone
-/// may, because the server forbids it to all others.
-@Suite(.serialized, .enabled(if: geteuid() == 0, "reads the memory of a process that forbids it: needs root"))
+/// What is left of secrets in memory after an operation: nothing. Another process's memory is read, which needs
+/// root's right to trace, because the server forbids it to all others.
+@Suite(.serialized, .enabled(if: Rights.includeTracing, "reads the memory of a process that forbids it: needs root"))
 struct MemoryScanTests {
     private static let parameters = ParameterPreset.named("ckks-12")!.parameters
 
