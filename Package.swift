@@ -83,7 +83,7 @@ let package = Package(
 
         // Floor 4
         .target(
-            name: "EncryptedInference", dependencies: ["Attestation", "HomomorphicEncryption", "RLWE"],
+            name: "EncryptedInference", dependencies: ["Attestation", "HomomorphicEncryption", "RLWE", .realModule],
             swiftSettings: swiftSettings),
         .target(
             name: "KeyManagement",
@@ -188,7 +188,7 @@ let package = Package(
             name: "SecretKeysTests",
             dependencies: [
                 "CRLWEKernels", "HomomorphicEncryption", "RLWE", "SecretKeys", "SecretMemory", "TestSupport",
-                .complexModule, .crypto,
+                .complexModule, .crypto, .realModule,
             ],
             resources: [.copy("Vectors")],
             swiftSettings: swiftSettings),

@@ -9,8 +9,10 @@ public struct CircuitBound: Sendable, Hashable {
     public let error: ErrorBound
     /// What the roundings of encoding move a slot of the result by; no secret. Before division by the scale.
     public let drift: Double
-    /// The largest magnitude of a value, results included.
+    /// The largest magnitude of a value, in between or at the end.
     public let magnitude: Double
+    /// The largest magnitude of a result.
+    public let resultMagnitude: Double
     /// Of the results.
     public let scale: Double
     /// log2 of what the moduli of the levels are short of holding the values there; room where it is negative.
@@ -25,66 +27,63 @@ public struct CircuitBound: Sendable, Hashable {
 
 extension InferencePlan {
     /// Follows the circuit of ``CompiledModel`` step by step.
-    public func bound(for model: InferenceModel) -> CircuitBound {
-        var walk = Walk(self, model)
-        for step in steps {
-            switch step {
-            case .diagonals(let weights, let bias, let period, let babySteps, let level):
-                walk.diagonals(weights, bias, period, babySteps, level)
-            case .square(let level): walk.square(level)
-            case .dotProduct(let weights, let bias, let level): walk.dotProduct(weights, bias, level)
+    public func bound(for model: InferenceModel) -> CircuitBound { bound(CircuitMagnitudes(model, self)) }
+
+    func bound(_ magnitudes: CircuitMagnitudes) -> CircuitBound {
+        var walk = Walk(self, magnitudes)
+        for (step, weights) in zip(steps, magnitudes.steps) {
+            switch (step, weights) {
+            case (.diagonals(_, _, let period, let babySteps, let level), .diagonals(let matrix)):
+                walk.diagonals(matrix, period, babySteps, level)
+            case (.square(let level), .square): walk.square(level)
+            case (.dotProduct(_, _, let level), .dotProduct(let row)): walk.dotProduct(row, level)
+            default: preconditionFailure("these are another model's magnitudes")
             }
         }
         return CircuitBound(
-            error: walk.error, drift: walk.drift, magnitude: walk.largest, scale: walk.scale,
-            shortfallBits: walk.shortfall)
+            error: walk.error, drift: walk.drift, magnitude: walk.largest,
+            resultMagnitude: walk.value, scale: walk.scale, shortfallBits: walk.shortfall)
     }
 
-    /// The state of the circuit: values as intervals, errors as bounds.
+    /// The state of the circuit: how large values are, and bounds of errors.
     private struct Walk {
         let noise: StaticNoise
         let q: [UInt64]
         let perLevel: Int
         let target: Double
         let width: Int
-        /// Of each feature.
-        var values: [ClosedRange<Double>]
+        /// The largest value, then those of the steps that follow.
+        var values: ArraySlice<Double>
         var scale: Double
         var error: ErrorBound
         var drift: Double
         var largest = 1.0
         var shortfall = -Double.infinity
 
-        init(_ plan: InferencePlan, _ model: InferenceModel) {
+        init(_ plan: InferencePlan, _ magnitudes: CircuitMagnitudes) {
             noise = StaticNoise(plan.profile.parameters)
             q = plan.profile.parameters.q
             perLevel = plan.primesPerLevel
             target = plan.profile.scale
-            width = plan.packing.width
-            let inputs = model.inputs.flatMap(\.range)
-            values = (0..<plan.packing.width).map {
-                let input = $0 % plan.packing.period
-                return input < inputs.count ? inputs[input] : 0...0
-            }
+            width = magnitudes.width
+            values = magnitudes.values[...]
             scale = plan.profile.scale
             error = noise.fresh
-            drift = noise.encoding(largest: Walk.magnitude(values) * scale)
-            require(level: plan.profile.inputLevel)
+            drift = noise.encoding(largest: magnitudes.values[0] * scale)
+            require(level: plan.profile.inputLevel, value)
         }
 
-        static func magnitude(_ values: [ClosedRange<Double>]) -> Double {
-            // Sums of intervals are rounded.
-            (1 + 0x1p-30) * values.reduce(0) { max($0, $1.lowerBound.magnitude, $1.upperBound.magnitude) }
-        }
+        /// The largest value.
+        var value: Double { values[values.startIndex] }
 
-        /// Of a slot of the exact polynomial.
-        var message: Double { scale * Walk.magnitude(values) + drift }
+        /// Of a slot of the exact polynomial that has such values.
+        func message(_ value: Double) -> Double { scale * value + drift }
 
         /// The polynomial must fit half the level's modulus: no coefficient is larger than the largest slot.
-        mutating func require(level: Int) {
-            largest = max(largest, Walk.magnitude(values))
+        mutating func require(level: Int, _ value: Double) {
+            largest = max(largest, value)
             let modulusBits = q.prefix(level).reduce(0) { $0 + .log2(Double($1)) }
-            shortfall = max(shortfall, .log2(message + error.embedding) + 1 - modulusBits)
+            shortfall = max(shortfall, .log2(message(value) + error.embedding) + 1 - modulusBits)
         }
 
         private func dropped(_ level: Int) -> ArraySlice<UInt64> { q[level - perLevel..<level] }
@@ -94,108 +93,65 @@ extension InferencePlan {
             let divisor = dropped(level).reduce(1) { $0 * Double($1) }
             scale /= divisor
             drift /= divisor
-            require(level: level - perLevel)
+            require(level: level - perLevel, value)
         }
 
-        mutating func diagonals(
-            _ weights: [[Double]], _ bias: [Double], _ period: Int, _ babySteps: Int, _ level: Int
-        ) {
+        mutating func diagonals(_ matrix: CircuitMagnitudes.Matrix, _ period: Int, _ babySteps: Int, _ level: Int) {
             let weightScale = dropped(level).reduce(1) { $0 * Double($1) } * target / scale
-            // The layer as a matrix on a record's features: row f has the weights at columns f ..< f + period.
-            var columns = [Double](repeating: 0, count: width)
-            var (rowMost, largestWeight) = (0.0, 0.0)
-            var diagonals = [Double](repeating: 0, count: period)
-            var results = [ClosedRange<Double>](repeating: 0...0, count: width)
-            for (feature, row) in weights.enumerated() {
-                var (sum, lower, upper) = (0.0, bias[feature], bias[feature])
-                for diagonal in 0..<period {
-                    let column = (feature + diagonal) % width
-                    let input = (feature + diagonal) % period
-                    guard input < row.count else { continue }
-                    let (weight, value) = (row[input], values[column])
-                    sum += weight.magnitude
-                    columns[column] += weight.magnitude
-                    diagonals[diagonal] = max(diagonals[diagonal], weight.magnitude)
-                    lower += min(weight * value.lowerBound, weight * value.upperBound)
-                    upper += max(weight * value.lowerBound, weight * value.upperBound)
-                }
-                rowMost = max(rowMost, sum)
-                largestWeight = max(largestWeight, diagonals.max() ?? 0)
-                results[feature] = min(lower, upper)...max(lower, upper)
-            }
-            let count = Double(diagonals.count { $0 > 0 })
-            let rounding = noise.encoding(largest: weightScale * largestWeight)
-            // Schur's test: the norm of a matrix is at most the root of its largest row sum times its largest column
-            // sum, of magnitudes.
-            let norm = (rowMost * (columns.max() ?? 0)).squareRoot()
+            let count = Double(matrix.diagonals.count { $0 > 0 })
+            let rounding = noise.encoding(largest: weightScale * matrix.largestWeight)
             let switched = noise.keySwitch(level: level)
             var sum = error.mapped(
-                euclidean: weightScale * norm + count * rounding, embedding: weightScale * rowMost + count * rounding)
-            for (diagonal, weight) in diagonals.enumerated() where weight > 0 && diagonal % babySteps != 0 {
+                euclidean: weightScale * matrix.norm + count * rounding,
+                embedding: weightScale * matrix.rowMost + count * rounding)
+            for (diagonal, weight) in matrix.diagonals.enumerated() where weight > 0 && diagonal % babySteps != 0 {
                 sum = sum + (weightScale * weight + rounding) * switched
             }
             sum = sum + Double((period - 1) / babySteps) * switched
-            drift =
-                (weightScale * rowMost + count * rounding) * drift
-                + count * rounding * scale * Walk.magnitude(values)
+            drift = (weightScale * matrix.rowMost + count * rounding) * drift + count * rounding * scale * value
             error = sum
             scale *= weightScale
-            values = results
-            drift += noise.encoding(largest: scale * (bias.map(\.magnitude).max() ?? 0))
-            require(level: level)
+            values.removeFirst()
+            drift += noise.encoding(largest: scale * matrix.largestBias)
+            require(level: level, value)
             rescale(level)
         }
 
         mutating func square(_ level: Int) {
-            let plain = scale * Walk.magnitude(values)
-            error = error.squared(magnitude: message) + noise.keySwitch(level: level)
+            let plain = scale * value
+            error = error.squared(magnitude: message(value)) + noise.keySwitch(level: level)
             drift = (2 * plain + drift) * drift
             scale *= scale
-            values = values.map { range in
-                let (low, high) = (range.lowerBound * range.lowerBound, range.upperBound * range.upperBound)
-                return (range.contains(0) ? 0 : min(low, high))...max(low, high)
-            }
-            require(level: level)
+            values.removeFirst()
+            require(level: level, value)
             rescale(level)
         }
 
-        mutating func dotProduct(_ weights: [Double], _ bias: Double, _ level: Int) {
+        mutating func dotProduct(_ row: CircuitMagnitudes.Row, _ level: Int) {
             let divisor = dropped(level).reduce(1) { $0 * Double($1) }
             let weightScale = divisor * target / scale
-            let sum = weights.reduce(0) { $0 + $1.magnitude }
-            let largestWeight = weights.reduce(0) { max($0, $1.magnitude) }
-            let rounding = noise.encoding(largest: weightScale * largestWeight)
+            let rounding = noise.encoding(largest: weightScale * row.largestWeight)
             let terms = Double(width)
-            // The products, before they are added up.
-            let plain = scale * Walk.magnitude(values)
-            let products = zip(weights, values).map { weight, value in
-                min(
-                    weight * value.lowerBound, weight * value.upperBound)...max(
-                        weight * value.lowerBound, weight * value.upperBound)
-            }
+            let plain = scale * value
             // Multiplying and adding up all features maps a record's slots e to (w e, w e, ...): of norm sqrt(width)
             // |w|. What is rounded or switched in between is added up `width` times at most.
-            let length = weights.reduce(0) { $0 + $1 * $1 }.squareRoot()
             let mapped = error.mapped(
-                euclidean: (weightScale * terms.squareRoot() * length + terms * rounding) / divisor,
-                embedding: (weightScale * sum + terms * rounding) / divisor)
+                euclidean: (weightScale * terms.squareRoot() * row.length + terms * rounding) / divisor,
+                embedding: (weightScale * row.sum + terms * rounding) / divisor)
             let rounded = noise.rescaled(.zero, by: dropped(level).reversed())
-            drift =
-                ((weightScale * sum + terms * rounding) * drift + terms * rounding * plain) / divisor
+            drift = ((weightScale * row.sum + terms * rounding) * drift + terms * rounding * plain) / divisor
             error = mapped + terms * rounded + (terms - 1) * noise.keySwitch(level: level - perLevel)
             // Before the rescaling the products, scaled up, must fit; their error is no larger than the result's.
-            values = products
             scale *= weightScale
             drift *= divisor
             error = divisor * error
-            require(level: level)
+            require(level: level, row.largestProduct)
             scale /= divisor
             drift /= divisor
             error = (1 / divisor) * error
-            let (lower, upper) = products.reduce((bias, bias)) { ($0.0 + $1.lowerBound, $0.1 + $1.upperBound) }
-            values = [ClosedRange](repeating: min(lower, upper)...max(lower, upper), count: width)
-            drift += noise.encoding(largest: scale * bias.magnitude)
-            require(level: level - perLevel)
+            values.removeFirst()
+            drift += noise.encoding(largest: scale * row.bias.magnitude)
+            require(level: level - perLevel, value)
         }
     }
 }

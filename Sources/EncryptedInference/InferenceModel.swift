@@ -49,6 +49,10 @@ public struct InputFeature: Sendable, Hashable, Codable {
                     valid.count == 2 && valid.allSatisfy(\.isFinite) && valid[0] <= valid[1],
                     "valid is [lowest, highest]")
             }
+            // Ranges have ends.
+            try require(
+                ([maximum] + (valid ?? [])).allSatisfy { (($0 - minimum) / (maximum - minimum)).isFinite },
+                "its values are too large for its scale")
         case .binary: break
         case .oneHot:
             let categories = categories ?? []

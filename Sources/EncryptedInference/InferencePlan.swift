@@ -35,7 +35,7 @@ public struct InferencePlan: Sendable {
     }
 
     /// The primes q of a plan: `base` that are left at the end, and `perLevel` for each layer.
-    struct Chain {
+    struct Chain: Hashable {
         let parameters: EncryptionParameters
         let scaleBits: Int
         let base: Int

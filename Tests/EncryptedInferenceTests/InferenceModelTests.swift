@@ -171,6 +171,13 @@ import Testing
                 input { $0["valid"] = [Double]() }, input { $0["valid"] = [1] }, input { $0["valid"] = [1, 2, 3] },
                 input { $0["valid"] = [2, 1] },
             ])
+        try expect(
+            "input x0: its values are too large for its scale",
+            [
+                input { ($0["minimum"], $0["maximum"]) = (-1e308, 1e308) },
+                input { ($0["minimum"], $0["maximum"], $0["valid"]) = (0, 1e-300, [-1e300, 1]) },
+                input { ($0["minimum"], $0["maximum"], $0["valid"]) = (0, 1e-300, [0, 1e300]) },
+            ])
         func oneHot(_ categories: [Double]?) -> (inout JSONObject) throws -> Void {
             input {
                 $0["encoding"] = "oneHot"
