@@ -156,8 +156,8 @@ let package = Package(
 
         // Tests, one target a module or port; scripts/test starts the real servers that they need
         .target(
-            name: "TestSupport", dependencies: ["SecretMemory"], path: "Tests/TestSupport",
-            swiftSettings: swiftSettings),
+            name: "TestSupport", dependencies: ["HomomorphicEncryption", "RLWE", "SecretMemory", .complexModule],
+            path: "Tests/TestSupport", swiftSettings: swiftSettings),
         .target(
             name: "KeyManagementTestSupport", dependencies: ["KeyManagement", "SecretMemory"],
             path: "Tests/KeyManagementTestSupport", swiftSettings: swiftSettings),
@@ -254,7 +254,7 @@ let package = Package(
             dependencies: [
                 "Attestation", "DataFiles", "EncryptedInference", "HKMSClient", "HomomorphicEncryption",
                 "KeyManagement", "RLWE", "SecretKeys", "SecretMemory", "ServiceKit", "TestSupport",
-                "TrustedKMSOpenBao", "TrustedKMSSoftware", .crypto,
+                "TrustedKMSOpenBao", "TrustedKMSSoftware", .complexModule, .crypto,
             ],
             swiftSettings: swiftSettings),
     ]
