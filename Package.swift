@@ -195,6 +195,7 @@ let package = Package(
         .testTarget(
             name: "AttestationTests",
             dependencies: ["Attestation", "HomomorphicEncryption", "SecretMemory", "TestSupport"],
+            resources: [.copy("Vectors")],
             swiftSettings: swiftSettings),
         .testTarget(
             name: "EncryptedInferenceTests",
