@@ -156,7 +156,8 @@ let package = Package(
 
         // Tests, one target a module or port; scripts/test starts the real servers that they need
         .target(
-            name: "TestSupport", dependencies: ["HomomorphicEncryption", "RLWE", "SecretMemory", .complexModule],
+            name: "TestSupport",
+            dependencies: ["HomomorphicEncryption", "RLWE", "SecretMemory", .complexModule, .realModule],
             path: "Tests/TestSupport", swiftSettings: swiftSettings),
         .target(
             name: "KeyManagementTestSupport", dependencies: ["KeyManagement", "SecretMemory"],
@@ -255,7 +256,7 @@ let package = Package(
             dependencies: [
                 "Attestation", "DataFiles", "EncryptedInference", "HKMSClient", "HomomorphicEncryption",
                 "KeyManagement", "RLWE", "SecretKeys", "SecretMemory", "ServiceKit", "TestSupport",
-                "TrustedKMSOpenBao", "TrustedKMSSoftware", .complexModule, .crypto,
+                "TrustedKMSOpenBao", "TrustedKMSSoftware", .complexModule, .crypto, .realModule,
             ],
             swiftSettings: swiftSettings),
     ]

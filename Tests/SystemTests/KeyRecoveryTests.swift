@@ -4,6 +4,7 @@ import Foundation
 import HKMSClient
 import HomomorphicEncryption
 import RLWE
+import RealModule
 import SecretKeys
 import SecretMemory
 import ServiceKit

@@ -1,6 +1,7 @@
 import ComplexModule
 import HomomorphicEncryption
 import RLWE
+import RealModule
 
 /// The attack on decryptions of CKKS that show their noise: Li and Micciancio, "On the Security of Homomorphic
 /// Encryption on Approximate Numbers", EUROCRYPT 2021, section 3.
