@@ -156,8 +156,9 @@ let package = Package(
 
         // Tests, one target a module or port; scripts/test starts the real servers that they need
         .target(
-            name: "TestSupport", dependencies: ["SecretMemory"], path: "Tests/TestSupport",
-            swiftSettings: swiftSettings),
+            name: "TestSupport",
+            dependencies: ["HomomorphicEncryption", "RLWE", "SecretMemory", .complexModule, .realModule],
+            path: "Tests/TestSupport", swiftSettings: swiftSettings),
         .target(
             name: "KeyManagementTestSupport", dependencies: ["KeyManagement", "SecretMemory"],
             path: "Tests/KeyManagementTestSupport", swiftSettings: swiftSettings),
@@ -195,6 +196,7 @@ let package = Package(
         .testTarget(
             name: "AttestationTests",
             dependencies: ["Attestation", "HomomorphicEncryption", "SecretMemory", "TestSupport"],
+            resources: [.copy("Vectors")],
             swiftSettings: swiftSettings),
         .testTarget(
             name: "EncryptedInferenceTests",
@@ -254,7 +256,7 @@ let package = Package(
             dependencies: [
                 "Attestation", "DataFiles", "EncryptedInference", "HKMSClient", "HomomorphicEncryption",
                 "KeyManagement", "RLWE", "SecretKeys", "SecretMemory", "ServiceKit", "TestSupport",
-                "TrustedKMSOpenBao", "TrustedKMSSoftware", .crypto,
+                "TrustedKMSOpenBao", "TrustedKMSSoftware", .complexModule, .crypto, .realModule,
             ],
             swiftSettings: swiftSettings),
     ]

@@ -20,18 +20,11 @@ class OpenFHEBFV(openfhe_worker.OpenFHE):
             raise ValueError("OpenFHE finds no parameters for this ring")
         self.depth = DEPTH[chain][log_n]
         parameters = openfhe.CCParamsBFVRNS()
-        parameters.SetRingDim(self.degree)
         parameters.SetPlaintextModulus(worker.PLAINTEXT_MODULUS)
         parameters.SetMultiplicativeDepth(self.depth)
-        parameters.SetSecurityLevel(openfhe.SecurityLevel.HEStd_128_classic)
-        parameters.SetSecretKeyDist(openfhe.SecretKeyDist.UNIFORM_TERNARY)
-        self.context = openfhe.GenCryptoContext(parameters)
-        for feature in ("PKE", "KEYSWITCH", "LEVELEDSHE"):
-            self.context.Enable(getattr(openfhe.PKESchemeFeature, feature))
-        self.keys = self.context.KeyGen()
+        self.start(parameters)
         self.values = worker.integers(self.degree, 7919)
         self.factors = worker.integers(self.degree, 5077)
-        self.made = {}
 
     def info(self):
         # It switches keys without a special modulus, by digits of one prime.

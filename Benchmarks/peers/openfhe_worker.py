@@ -14,24 +14,28 @@ class OpenFHE(worker.Peer):
         self.degree = 1 << log_n
         self.levels = worker.LEVELS[log_n]
         parameters = openfhe.CCParamsCKKSRNS()
-        parameters.SetRingDim(self.degree)
         parameters.SetMultiplicativeDepth(self.levels)
         parameters.SetScalingModSize(worker.SCALE_BITS)
         # 60 bits would make the special prime too short for a digit of one prime.
         parameters.SetFirstModSize(55)
         parameters.SetScalingTechnique(openfhe.ScalingTechnique.FIXEDMANUAL)
         parameters.SetKeySwitchTechnique(openfhe.KeySwitchTechnique.HYBRID)
-        parameters.SetSecurityLevel(openfhe.SecurityLevel.HEStd_128_classic)
-        parameters.SetSecretKeyDist(openfhe.SecretKeyDist.UNIFORM_TERNARY)
         parameters.SetBatchSize(self.degree // 2)
         # Longer digits need a second special prime of 60 bits, which these rings have no room for.
         parameters.SetNumLargeDigits(self.levels + 1)
+        self.start(parameters)
+        self.values = worker.values(self.degree // 2, 7919)
+        self.factors = worker.values(self.degree // 2, 5077)
+
+    def start(self, parameters):
+        """What both schemes have."""
+        parameters.SetRingDim(self.degree)
+        parameters.SetSecurityLevel(openfhe.SecurityLevel.HEStd_128_classic)
+        parameters.SetSecretKeyDist(openfhe.SecretKeyDist.UNIFORM_TERNARY)
         self.context = openfhe.GenCryptoContext(parameters)
         for feature in ("PKE", "KEYSWITCH", "LEVELEDSHE"):
             self.context.Enable(getattr(openfhe.PKESchemeFeature, feature))
         self.keys = self.context.KeyGen()
-        self.values = worker.values(self.degree // 2, 7919)
-        self.factors = worker.values(self.degree // 2, 5077)
         self.made = {}
 
     def info(self):

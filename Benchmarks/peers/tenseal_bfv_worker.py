@@ -22,17 +22,10 @@ class SealBFV(tenseal_worker.Seal):
         self.bits = [modulus.bit_count() for modulus in self.moduli]
         parameters.set_coeff_modulus(self.moduli)
         parameters.set_plain_modulus(worker.PLAINTEXT_MODULUS)
-        self.context = seal.SEALContext(parameters, True, seal.SEC_LEVEL_TYPE.TC128)
-        if not self.context.parameters_set():
-            raise ValueError("SEAL refuses the parameters")
-        self.generator = seal.KeyGenerator(self.context)
-        self.secret = self.generator.secret_key()
+        self.start(parameters)
         self.encoder = seal.BatchEncoder(self.context)
-        self.evaluator = seal.Evaluator(self.context)
-        self.decryptor = seal.Decryptor(self.context, self.secret)
         self.values = worker.integers(self.degree, 7919)
         self.factors = worker.integers(self.degree, 5077)
-        self.made = {}
 
     def info(self):
         return {
@@ -43,36 +36,20 @@ class SealBFV(tenseal_worker.Seal):
             "totalBits": sum(self.bits),
         }
 
-    def encoded(self, values):
-        return self.filled(seal.Plaintext, lambda out: self.encoder.encode(values, out))
+    def encode_into(self, values, out):
+        self.encoder.encode(values, out)
+
+    def decode(self, plaintext):
+        return self.encoder.decode_int64(plaintext)
+
+    def native(self):
+        return array.array("q", self.values)
 
     def columns_key(self):
         make = lambda out: self.generator.create_galois_keys([2 * self.degree - 1], out)
         return self.once("columns", lambda: self.filled(seal.GaloisKeys, make))
 
     # Operations
-
-    def encode(self):
-        # SEAL fills up with zeros and does the same work, but eight numbers cost Python nothing.
-        few = self.values[:8]
-        return lambda: self.encoder.encode(few, seal.Plaintext())
-
-    def encode_list(self):
-        return lambda: self.encoder.encode(self.values, seal.Plaintext())
-
-    def decrypt_decode(self):
-        left = self.left()
-
-        def run():
-            plaintext = seal.Plaintext()
-            self.decryptor.decrypt(left, plaintext)
-            self.encoder.decode_int64(plaintext)
-
-        return run
-
-    def list_conversion(self):
-        integers = array.array("q", self.values)
-        return integers.tolist
 
     def multiplied(self, left, right):
         product = seal.Ciphertext()
@@ -93,19 +70,11 @@ class SealBFV(tenseal_worker.Seal):
 
     operations = {
         **tenseal_worker.Seal.operations,
-        "encode": encode,
-        "encode-list": encode_list,
-        "decrypt-decode": decrypt_decode,
-        "list-conversion": list_conversion,
         "rotate": rotate,
         "rotate-columns": rotate_columns,
     }
 
     # Results
-
-    def decoded(self, ciphertext):
-        plaintext = self.filled(seal.Plaintext, lambda out: self.decryptor.decrypt(ciphertext, out))
-        return self.encoder.decode_int64(plaintext)
 
     def check(self):
         left, right = self.left(), self.right()

@@ -18,16 +18,20 @@ class Seal(worker.Peer):
         parameters.set_poly_modulus_degree(self.degree)
         self.moduli = seal.CoeffModulus.Create(self.degree, self.bits)
         parameters.set_coeff_modulus(self.moduli)
+        self.start(parameters)
+        self.encoder = seal.CKKSEncoder(self.context)
+        self.values = worker.values(self.degree // 2, 7919)
+        self.factors = worker.values(self.degree // 2, 5077)
+
+    def start(self, parameters):
+        """What both schemes have."""
         self.context = seal.SEALContext(parameters, True, seal.SEC_LEVEL_TYPE.TC128)
         if not self.context.parameters_set():
             raise ValueError("SEAL refuses the parameters")
         self.generator = seal.KeyGenerator(self.context)
         self.secret = self.generator.secret_key()
-        self.encoder = seal.CKKSEncoder(self.context)
         self.evaluator = seal.Evaluator(self.context)
         self.decryptor = seal.Decryptor(self.context, self.secret)
-        self.values = worker.values(self.degree // 2, 7919)
-        self.factors = worker.values(self.degree // 2, 5077)
         self.made = {}
 
     def info(self):
@@ -52,8 +56,19 @@ class Seal(worker.Peer):
         fill(out)
         return out
 
+    # These three are all that encoding differs in between schemes.
+
+    def encode_into(self, values, out):
+        self.encoder.encode(values, self.scale, out)
+
+    def decode(self, plaintext):
+        return self.encoder.decode_double(plaintext)
+
+    def native(self):
+        return array.array("d", self.values)
+
     def encoded(self, values):
-        return self.filled(seal.Plaintext, lambda out: self.encoder.encode(values, self.scale, out))
+        return self.filled(seal.Plaintext, lambda out: self.encode_into(values, out))
 
     def public_key(self):
         return self.once("pk", lambda: self.filled(seal.PublicKey, self.generator.create_public_key))
@@ -97,10 +112,10 @@ class Seal(worker.Peer):
     def encode(self):
         # SEAL fills up with zeros and does the same work, but eight numbers cost Python nothing.
         few = self.values[:8]
-        return lambda: self.encoder.encode(few, self.scale, seal.Plaintext())
+        return lambda: self.encode_into(few, seal.Plaintext())
 
     def encode_list(self):
-        return lambda: self.encoder.encode(self.values, self.scale, seal.Plaintext())
+        return lambda: self.encode_into(self.values, seal.Plaintext())
 
     def encrypt(self):
         encryptor, plaintext = self.encryptor(), self.plaintext()
@@ -116,14 +131,13 @@ class Seal(worker.Peer):
         def run():
             plaintext = seal.Plaintext()
             self.decryptor.decrypt(left, plaintext)
-            self.encoder.decode_double(plaintext)
+            self.decode(plaintext)
 
         return run
 
     def list_conversion(self):
-        # Doubles to a Python list, as the binding makes one of decode_double's result. It is taken off.
-        doubles = array.array("d", self.values)
-        return doubles.tolist
+        # Numbers to a Python list, as the binding makes one of what it decodes. It is taken off.
+        return self.native().tolist
 
     def add(self):
         left, right = self.left(), self.right()
@@ -176,7 +190,7 @@ class Seal(worker.Peer):
 
     def decoded(self, ciphertext):
         plaintext = self.filled(seal.Plaintext, lambda out: self.decryptor.decrypt(ciphertext, out))
-        return self.encoder.decode_double(plaintext)
+        return self.decode(plaintext)
 
     def check(self):
         left, right = self.left(), self.right()

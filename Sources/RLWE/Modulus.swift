@@ -13,7 +13,8 @@ public final class NTTModulus: Sendable {
     /// The least primitive 2N-th root of unity.
     public let psi: UInt64
 
-    let constants: hkms_modulus
+    /// What the kernels reduce with.
+    package let constants: hkms_modulus
     /// hkms_ntt_tables of this prime, written in init alone.
     private nonisolated(unsafe) let tables: OpaquePointer
 
@@ -106,26 +107,9 @@ public final class NTTModulus: Sendable {
         withUnsafePointer(to: constants) { hkms_reduce(out, a, degree, $0) }
     }
 
-    /// out = the representative of `a` in (-from/2, from/2], modulo this prime.
-    public func reduceCentered(
-        _ out: UnsafeMutablePointer<UInt64>, _ a: UnsafePointer<UInt64>, from: NTTModulus
-    ) {
-        withUnsafePointer(to: constants) { hkms_reduce_centered(out, a, degree, from.value, $0) }
-    }
-
     /// out = residues of signed coefficients.
     public func reduce(_ out: UnsafeMutablePointer<UInt64>, signed: UnsafePointer<Int64>) {
         withUnsafePointer(to: constants) { hkms_from_signed(out, signed, degree, $0) }
-    }
-
-    /// out = residues of small signed coefficients.
-    public func expandSmall(_ out: UnsafeMutablePointer<UInt64>, _ coefficients: UnsafePointer<Int8>) {
-        hkms_small_expand(out, coefficients, degree, value)
-    }
-
-    /// out = residues of ternary coefficients packed two bits each.
-    public func expandTernary(_ out: UnsafeMutablePointer<UInt64>, _ packed: UnsafePointer<UInt8>) {
-        hkms_ternary_expand(out, packed, degree, value)
     }
 
     // MARK: Transforms of what is made on the way

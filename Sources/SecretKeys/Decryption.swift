@@ -14,9 +14,6 @@ extension SecretKey {
         return try CKKSPlaintext(polynomial: phase(ciphertext), scale: ciphertext.scale)
     }
 
-    /// The same, for tests.
-    package borrowing func decrypt(_ ciphertext: Ciphertext) throws -> CKKSPlaintext { try decryptRaw(ciphertext) }
-
     /// round(t/Q (c_0 + c_1 s (+ c_2 s^2))) modulo t: the message of a ``Scheme/bfv`` ciphertext, exactly, as long as
     /// its noise is within what ``BFVNoiseBound`` allows; else any other message, without notice.
     ///

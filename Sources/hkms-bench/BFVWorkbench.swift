@@ -4,7 +4,7 @@ import SecretKeys
 
 /// BFV: integers of the whole range modulo t.
 final class BFVWorkbench: Workbench {
-    private let bench: KeyBench
+    let bench: KeyBench
     private let encoder: BFVEncoder
     private let evaluator: BFVEvaluator
     private let values: [Int64]
@@ -34,28 +34,6 @@ final class BFVWorkbench: Workbench {
     // MARK: Timing
 
     var operations: [Operation] { Operation.allCases }
-
-    func prepare(_ operation: Operation) throws {
-        switch operation {
-        case .secretKey, .keyPair, .relinearizationKey, .rotationKey, .keySet, .encode: break
-        case .encrypt, .encryptBatch:
-            _ = try bench.publicKey()
-            _ = try madePlaintext()
-        case .plainMultiply:
-            _ = try madeCiphertexts()
-            _ = try madePlaintext()
-        case .decrypt, .decryptDecode, .add: _ = try madeCiphertexts()
-        case .multiply:
-            _ = try madeCiphertexts()
-            try bench.need(bench.relinearizationID)
-        case .rotate:
-            _ = try madeCiphertexts()
-            try bench.need(bench.rotationID(steps: 1))
-        case .rotateColumns:
-            _ = try madeCiphertexts()
-            try bench.need(bench.columnsID)
-        }
-    }
 
     func perform(_ operation: Operation) throws {
         switch operation {
@@ -124,13 +102,13 @@ final class BFVWorkbench: Workbench {
 
     // MARK: Operands
 
-    private func madePlaintext() throws -> BFVPlaintext {
+    func madePlaintext() throws -> BFVPlaintext {
         let made = try plaintext ?? encoder.encode(values)
         plaintext = made
         return made
     }
 
-    private func madeCiphertexts() throws -> (Ciphertext, Ciphertext) {
+    func madeCiphertexts() throws -> (Ciphertext, Ciphertext) {
         if let left, let right { return (left, right) }
         let key = try bench.publicKey()
         let first = try key.encrypt(madePlaintext())

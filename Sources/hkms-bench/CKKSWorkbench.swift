@@ -4,7 +4,7 @@ import SecretKeys
 
 /// CKKS: values between -1 and 1 at one scale.
 final class CKKSWorkbench: Workbench {
-    private let bench: KeyBench
+    let bench: KeyBench
     private let encoder: CKKSEncoder
     private let evaluator: CKKSEvaluator
     private let scale: Double
@@ -34,26 +34,6 @@ final class CKKSWorkbench: Workbench {
     // MARK: Timing
 
     var operations: [Operation] { Operation.allCases.filter { $0 != .rotateColumns } }
-
-    func prepare(_ operation: Operation) throws {
-        switch operation {
-        case .secretKey, .keyPair, .relinearizationKey, .rotationKey, .keySet, .encode: break
-        case .encrypt, .encryptBatch:
-            _ = try bench.publicKey()
-            _ = try madePlaintext()
-        case .plainMultiply:
-            _ = try madeCiphertexts()
-            _ = try madePlaintext()
-        case .decrypt, .decryptDecode, .add: _ = try madeCiphertexts()
-        case .multiply:
-            _ = try madeCiphertexts()
-            try bench.need(bench.relinearizationID)
-        case .rotate:
-            _ = try madeCiphertexts()
-            try bench.need(bench.rotationID(steps: 1))
-        case .rotateColumns: throw BenchmarkError.noOperation(operation.rawValue)
-        }
-    }
 
     func perform(_ operation: Operation) throws {
         switch operation {
@@ -132,13 +112,13 @@ final class CKKSWorkbench: Workbench {
 
     // MARK: Operands
 
-    private func madePlaintext() throws -> CKKSPlaintext {
+    func madePlaintext() throws -> CKKSPlaintext {
         let made = try plaintext ?? encoder.encode(values, scale: scale)
         plaintext = made
         return made
     }
 
-    private func madeCiphertexts() throws -> (Ciphertext, Ciphertext) {
+    func madeCiphertexts() throws -> (Ciphertext, Ciphertext) {
         if let left, let right { return (left, right) }
         let key = try bench.publicKey()
         let first = try key.encrypt(madePlaintext())

@@ -151,7 +151,7 @@ struct TestKeys {
 
     func decrypt(_ ciphertext: Ciphertext) throws -> [Double] {
         let secret = try Self.seed(seedByte).secretKey(context)
-        return try CKKSEncoder(context).decodeReal(secret.decrypt(ciphertext))
+        return try CKKSEncoder(context).decodeReal(secret.decryptRaw(ciphertext))
     }
 
     func decryptBFV(_ ciphertext: Ciphertext) throws -> BFVPlaintext {

@@ -89,7 +89,7 @@ struct KeySetFixture: Sendable {
     func decrypt(_ output: [UInt8], count: Int) throws -> [Double] {
         let secret = try Self.seed(seedBytes).secretKey(model.context)
         let ciphertext = try Ciphertext(serialized: output, context: model.context)
-        let slots = try CKKSEncoder(model.context).decodeReal(secret.decrypt(ciphertext), count: count)
+        let slots = try CKKSEncoder(model.context).decodeReal(secret.decryptRaw(ciphertext), count: count)
         return descriptor.packing.scores(slots, count: count)
     }
 

@@ -57,18 +57,20 @@ final class Fixture: @unchecked Sendable {
 
     func request(
         _ mode: ProtectionMode = .direct, id: String = UUID().uuidString, owner: Requester? = nil,
-        policy: KeySetPolicy = .raw()
+        scheme: Scheme = .ckks, policy: KeySetPolicy? = nil
     ) throws -> RegistrationRequest {
-        let parameters = try #require(ParameterPreset.named("ckks-12")).parameters
+        let parameters = try scheme.smallParameters
         return RegistrationRequest(
             requestID: id, mode: mode, owner: (owner ?? alice).owner, parameters: parameters,
             evaluationKeys: [
                 EvaluationKeyID(kind: .relinearization, level: 2), EvaluationKeyID(kind: .galois, galois: 3, level: 2),
-            ], profile: nil, policy: policy)
+            ], profile: nil, policy: policy ?? .unflooded(scheme))
     }
 
-    func register(_ mode: ProtectionMode = .direct, policy: KeySetPolicy = .raw()) async throws -> String {
-        try await manager.register(request(mode, policy: policy), as: alice).keySet.manifest.keySet
+    func register(
+        _ mode: ProtectionMode = .direct, scheme: Scheme = .ckks, policy: KeySetPolicy? = nil
+    ) async throws -> String {
+        try await manager.register(request(mode, scheme: scheme, policy: policy), as: alice).keySet.manifest.keySet
     }
 
     func path(_ keySet: String, _ name: String) -> URL {
@@ -83,6 +85,27 @@ final class Fixture: @unchecked Sendable {
     }
 }
 
+extension Scheme {
+    /// Of the preset with the smallest ring: two levels.
+    var smallParameters: EncryptionParameters {
+        get throws {
+            switch self {
+            case .ckks: try #require(ParameterPreset.named("ckks-12")).parameters
+            case .bfv: try #require(BFVParameterPreset.named("bfv-12")).parameters
+            }
+        }
+    }
+
+    /// Values that a key set of the scheme takes.
+    var sampleInput: EncryptionInput {
+        switch self {
+        case .ckks: .init(sample)
+        case .bfv: .integers(integerSample)
+        }
+    }
+}
+
+let integerSample: [Int64] = [1, -2, 32768, -32768, 0, 5, 6, 7]
 let sample: [Complex<Double>] = (0..<8).map { Complex(Double($0) / 8, -0.25) }
 
 func close(_ left: [Complex<Double>], _ right: [Complex<Double>]) -> Bool {

@@ -3,7 +3,6 @@ import ComplexModule
 import Foundation
 import HomomorphicEncryption
 import KeyManagement
-import RLWE
 import TestSupport
 import Testing
 
@@ -169,26 +168,12 @@ import Testing
         #expect(try await bench.show().counters.decryptionsLeft == 0)
     }
 
-    /// Li and Micciancio, 2021: values encoded again give c_0 + c_1 s, and the key is what is left over c_1.
-    private func attack(_ bytes: [UInt8], _ values: [Complex<Double>], _ context: EncryptionContext) throws -> [Int64] {
-        let ciphertext = try Ciphertext(serialized: bytes, context: context)
-        var quotient = try CKKSEncoder(context)
-            .encode(complex: values, scale: ciphertext.scale, level: ciphertext.level).polynomial
-        quotient = quotient - ciphertext.polynomials[0]
-        let modulus = quotient.basis.moduli[0]
-        ciphertext.polynomials[1].withRow(0) { c1 in
-            quotient.withMutableRow(0) { row in
-                for index in 0..<modulus.degree {
-                    row[index] = modulus.multiply(row[index], modulus.inverse(c1[index]))
-                }
-            }
-        }
-        quotient.inverseTransform()
-        return quotient.withRow(0) { row in
-            (0..<modulus.degree).map {
-                row[$0] > modulus.value / 2 ? Int64(row[$0]) - Int64(modulus.value) : Int64(row[$0])
-            }
-        }
+    private func attack(
+        _ bytes: [UInt8], _ values: [Complex<Double>], _ parameters: EncryptionParameters
+    ) throws -> [Int64] {
+        let context = try EncryptionContext.shared(parameters)
+        return try KeyRecovery.guess(
+            from: Ciphertext(serialized: bytes, context: context), decryptedTo: values, CKKSEncoder(context))
     }
 
     @Test("one raw result of a key set gives its secret key, flooded ones do not")
@@ -198,15 +183,14 @@ import Testing
         let encrypted = try await fixture.manager.encrypt([.init(values(2048, 2))], under: raw, as: fixture.alice)
         let decrypted = try await fixture.manager.decrypt(encrypted.ciphertexts, of: raw, as: fixture.alice)
         let preset = try #require(ParameterPreset.named("ckks-12")).parameters
-        let found = try attack(
-            encrypted.ciphertexts[0], decrypted.vectors[0], EncryptionContext.shared(preset))
+        let found = try attack(encrypted.ciphertexts[0], decrypted.vectors[0], preset)
         #expect(found.allSatisfy { abs($0) <= 1 } && found.contains { $0 != 0 })
 
         let bench = try await Bench()
         let ciphertexts = try await bench.encrypt(values(4096, 3))
-        let context = try EncryptionContext.shared(Self.profile().parameters)
         for _ in 0..<3 {
-            let guess = try attack(ciphertexts[0], await bench.decrypt(ciphertexts).vectors[0], context)
+            let guess = try attack(
+                ciphertexts[0], await bench.decrypt(ciphertexts).vectors[0], Self.profile().parameters)
             // A coefficient is small by chance, three in 2^50.
             #expect(guess.count { abs($0) <= 1 } < 3)
         }

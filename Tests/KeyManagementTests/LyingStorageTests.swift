@@ -16,20 +16,21 @@ import Testing
         let fixture: Fixture
         let store: LyingObjects
         let kms: LyingKMS
+        let scheme: Scheme
         let keySet: String
         let ciphertexts: [[UInt8]]
         let job: String
 
-        init(_ mode: ProtectionMode = .envelope) async throws {
+        init(_ mode: ProtectionMode = .envelope, _ scheme: Scheme = .ckks) async throws {
             fixture = try await Fixture()
             store = LyingObjects(fixture.objects)
             kms = LyingKMS(fixture.kms)
-            keySet = try await fixture.register(mode)
+            self.scheme = scheme
+            keySet = try await fixture.register(mode, scheme: scheme)
             ciphertexts = try await fixture.manager.encrypt(
-                [.init(sample)], under: keySet, as: fixture.alice
-            )
-            .ciphertexts
-            job = try await evaluated(fixture, keySet).job
+                [scheme.sampleInput], under: keySet, as: fixture.alice
+            ).ciphertexts
+            job = try await evaluated(fixture, keySet, scheme).job
         }
 
         /// Nothing is cached in a fresh one.
@@ -56,13 +57,16 @@ import Testing
             let manager = manager
             switch object {
             case "public-key":
-                _ = try await manager.encrypt([.init(sample)], under: keySet, as: fixture.alice)
+                _ = try await manager.encrypt([scheme.sampleInput], under: keySet, as: fixture.alice)
             case "relinearization", "galois-3":
                 _ = try await manager.evaluationKey(object, of: keySet, as: fixture.alice)
             case "output": _ = try await manager.outputs(of: job, as: fixture.alice)
             default:
                 let result = try await manager.decrypt(ciphertexts, of: keySet, count: 8, as: fixture.alice)
-                #expect(close(result.vectors[0], sample))
+                switch scheme {
+                case .ckks: #expect(close(result.vectors[0], sample))
+                case .bfv: #expect(result.integers == [integerSample])
+                }
             }
         }
 
@@ -99,9 +103,9 @@ import Testing
         "manifest",
     ]
 
-    @Test("each field altered, each length, nothing at all", arguments: objects)
-    func alteredObjects(object: String) async throws {
-        let scene = try await Scene()
+    @Test("each field altered, each length, nothing at all", arguments: objects, Scheme.allCases)
+    func alteredObjects(object: String, scheme: Scheme) async throws {
+        let scene = try await Scene(.envelope, scheme)
         let original = try scene.bytes(object)
         let forgeries: Forgeries =
             switch object {
@@ -128,6 +132,7 @@ import Testing
         let fixture = scene.fixture
         var donors = [("another key set", try await fixture.register(.envelope))]
         donors.append(("another mode", try await fixture.register(.direct)))
+        donors.append(("another scheme", try await fixture.register(.envelope, scheme: .bfv)))
         var request = try fixture.request(.envelope, owner: fixture.bob)
         donors.append(
             (
@@ -156,7 +161,8 @@ import Testing
             if object == "output" {
                 guard !["other", "test,"].contains(where: { name.hasPrefix($0) }) else { continue }
                 let foreign = try await evaluated(
-                    fixture, donor, as: name == "another owner" ? fixture.bob : nil)
+                    fixture, donor, name == "another scheme" ? .bfv : .ckks,
+                    as: name == "another owner" ? fixture.bob : nil)
                 await scene.refuses(object, name, .bytes(foreign.output))
             } else if let bytes = try? scene.bytes(object, of: donor) {
                 await scene.refuses(object, name, .bytes(bytes))
@@ -170,6 +176,29 @@ import Testing
         }
         await scene.refuses(
             object, "a later result", .bytes(try await evaluated(fixture, scene.keySet).output))
+        try await scene.isUnharmed(object)
+    }
+
+    @Test("under BFV: a valid one of another key set, of CKKS, and of another plaintext modulus", arguments: objects)
+    func swappedIntegerObjects(object: String) async throws {
+        let scene = try await Scene(.envelope, .bfv)
+        let fixture = scene.fixture
+        var request = try fixture.request(.envelope, scheme: .bfv)
+        let same = request.parameters
+        request.parameters = try EncryptionParameters(
+            scheme: .bfv, logN: same.logN, q: same.q, p: same.p, alpha: same.alpha, t: 40961)
+        let otherModulus = try await fixture.manager.register(request, as: fixture.alice).keySet.manifest.keySet
+        let sameScheme = try await fixture.register(.envelope, scheme: .bfv)
+        let otherScheme = try await fixture.register(.envelope)
+        for (name, donor, scheme) in [("another key set", sameScheme, Scheme.bfv), ("CKKS", otherScheme, .ckks)] {
+            let bytes =
+                object == "output"
+                ? try await evaluated(fixture, donor, scheme).output : try scene.bytes(object, of: donor)
+            await scene.refuses(object, name, .bytes(bytes))
+        }
+        if object != "output" {
+            await scene.refuses(object, "another t", .bytes(try scene.bytes(object, of: otherModulus)))
+        }
         try await scene.isUnharmed(object)
     }
 
@@ -446,9 +475,9 @@ import Testing
 
 /// A result of an honest unit under a key set, with the job that keeps it.
 private func evaluated(
-    _ fixture: Fixture, _ keySet: String, as requester: Requester? = nil
+    _ fixture: Fixture, _ keySet: String, _ scheme: Scheme = .ckks, as requester: Requester? = nil
 ) async throws -> (job: String, output: [UInt8]) {
-    let (unit, manager, requester) = (try SevenUnit(), fixture.manager, requester ?? fixture.alice)
+    let (unit, manager, requester) = (try SevenUnit(scheme: scheme), fixture.manager, requester ?? fixture.alice)
     let job = try await unit.openJob(manager, under: keySet, as: requester)
     let output = try await unit.result(manager, under: keySet, as: requester)
     try await unit.complete(job, [output], manager)

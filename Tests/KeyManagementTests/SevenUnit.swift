@@ -11,13 +11,13 @@ struct SevenUnit: Sendable {
     let registered: RegisteredUnit
     private let key: SigningKey
 
-    init(operator: KeySetOwner? = nil, profile other: CircuitProfile? = nil) throws {
+    init(operator: KeySetOwner? = nil, scheme: Scheme = .ckks, profile other: CircuitProfile? = nil) throws {
         profile =
             try other
             ?? CircuitProfile(
-                model: "seven", modelDigest: Digest(of: Array("seven".utf8)),
-                parameters: try #require(ParameterPreset.named("ckks-12")).parameters, scaleBits: 31, inputLevel: 2,
-                outputLevel: 1, batch: 1, evaluationKeys: [])
+                model: "seven", modelDigest: Digest(of: Array("seven".utf8)), parameters: scheme.smallParameters,
+                scaleBits: scheme == .ckks ? 31 : 0, inputLevel: 2, outputLevel: scheme == .ckks ? 1 : 2, batch: 1,
+                evaluationKeys: [])
         key = try SigningKey(seed: SecretBytes(randomCount: 32))
         registered = RegisteredUnit(name: "unit-1", verificationKey: key.verificationKey, operator: `operator`)
     }
@@ -30,8 +30,9 @@ struct SevenUnit: Sendable {
         let inputs =
             if let inputs { inputs } else {
                 try await manager.encrypt(
-                    [.init(sample)], under: keySet, scaleBits: profile.scaleBits, level: profile.inputLevel,
-                    circuit: profile, as: requester
+                    [profile.parameters.scheme.sampleInput], under: keySet,
+                    scaleBits: profile.parameters.scheme == .ckks ? profile.scaleBits : nil,
+                    level: profile.inputLevel, circuit: profile, as: requester
                 ).digests
             }
         return try await manager.openJob(
@@ -44,11 +45,16 @@ struct SevenUnit: Sendable {
         _ manager: KeyManager, under keySet: String, level: Int? = nil, scale: Double? = nil, as requester: Requester
     ) async throws -> [UInt8] {
         let context = try EncryptionContext.shared(profile.parameters)
-        return try PublicKey(serialized: await manager.publicKey(keySet, as: requester), context: context)
-            .encrypt(
-                CKKSEncoder(context).encode(
-                    [7], scale: scale ?? profile.scale, level: level ?? profile.outputLevel)
+        let publicKey = try PublicKey(serialized: await manager.publicKey(keySet, as: requester), context: context)
+        let level = level ?? profile.outputLevel
+        switch context.parameters.scheme {
+        case .ckks:
+            return try publicKey.encrypt(
+                CKKSEncoder(context).encode([7], scale: scale ?? profile.scale, level: level)
             ).serialized()
+        case .bfv:
+            return try publicKey.encrypt(BFVEncoder(context).encode([7]), level: level).serialized()
+        }
     }
 
     /// - Parameter signer: nil for the unit itself.

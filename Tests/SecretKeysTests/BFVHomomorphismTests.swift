@@ -189,7 +189,7 @@ import Testing
         #expect(throws: HEError.parameterMismatch) { try bench.evaluator.add(mine, theirs) }
         #expect(throws: HEError.parameterMismatch) { try ckks.evaluator.add(theirs, mine) }
         let seed = try Scheme1.seed([UInt8](repeating: 3, count: 32))
-        #expect(throws: needsCKKS) { try seed.secretKey(bench.context).decrypt(mine) }
+        #expect(throws: needsCKKS) { try seed.secretKey(bench.context).decryptRaw(mine) }
         #expect(throws: needsBFV) { try seed.secretKey(ckks.context).decryptBFV(theirs) }
     }
 

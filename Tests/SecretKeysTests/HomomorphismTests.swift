@@ -57,7 +57,7 @@ struct Scheme1 {
 
     func decrypt(_ ciphertext: Ciphertext) throws -> [Complex<Double>] {
         let secret = try Self.seed(seedBytes).secretKey(context)
-        return try encoder.decodeComplex(secret.decrypt(ciphertext))
+        return try encoder.decodeComplex(secret.decryptRaw(ciphertext))
     }
 
     func encryptSymmetric(_ values: [Complex<Double>]) throws -> Ciphertext {
@@ -187,8 +187,8 @@ func largestError(_ left: [Complex<Double>], _ right: [Complex<Double>]) -> Doub
         let values = (0..<16).map { Double($0) / 16 }
         let ciphertext = try oldSeed.publicKey(old).encrypt(encoder.encode(values, scale: 0x1p36))
         let switched = try CKKSEvaluator(context).switchSecret(ciphertext, with: key)
-        let decoded = try encoder.decodeReal(new.decrypt(switched), count: 16)
+        let decoded = try encoder.decodeReal(new.decryptRaw(switched), count: 16)
         #expect(zip(values, decoded).allSatisfy { abs($0 - $1) < 1e-4 })
-        #expect(try abs(encoder.decodeReal(old.decrypt(switched), count: 1)[0]) > 1)
+        #expect(try abs(encoder.decodeReal(old.decryptRaw(switched), count: 1)[0]) > 1)
     }
 }

@@ -38,8 +38,8 @@ final class NoiseBench {
         let zero = RNSPolynomial(basis: basis, form: .evaluation)
         var one = zero
         one.withMutableRow(0) { $0.update(repeating: 1, count: basis.degree) }
-        let s = try secret.decrypt(Ciphertext(context: context, polynomials: [zero, one], scale: 1))
-        let e = try secret.decrypt(
+        let s = try secret.decryptRaw(Ciphertext(context: context, polynomials: [zero, one], scale: 1))
+        let e = try secret.decryptRaw(
             Ciphertext(context: context, polynomials: [publicKey.b.prefix(basis), publicKey.a.prefix(basis)], scale: 1))
         secretCoefficients = ExactPolynomial(lifting: s.polynomial).doubles.map { Int64($0) }
         secretPower = try encoder.decodeComplex(s).map(\.lengthSquared)
@@ -104,11 +104,11 @@ final class NoiseBench {
 
     /// c_0 + c_1 s (+ c_2 s^2) modulo every prime, in the NTT domain.
     func phase(_ ciphertext: Ciphertext) throws -> RNSPolynomial {
-        try secret.decrypt(ciphertext).polynomial
+        try secret.decryptRaw(ciphertext).polynomial
     }
 
     func decode(_ ciphertext: Ciphertext) throws -> [Complex<Double>] {
-        try encoder.decodeComplex(secret.decrypt(ciphertext))
+        try encoder.decodeComplex(secret.decryptRaw(ciphertext))
     }
 
     /// The slots of a polynomial in the NTT domain, unscaled.

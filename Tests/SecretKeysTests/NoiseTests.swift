@@ -23,7 +23,7 @@ import Testing
     /// Centered coefficients of what a ciphertext of zero decrypts to; the same modulo every prime.
     private func noise(_ ciphertext: Ciphertext) throws -> [Int64] {
         let secret = try Scheme1.seed((0..<32).map { UInt8($0 * 7 & 0xFF) }).secretKey(scheme.context)
-        var polynomial = try secret.decrypt(ciphertext).polynomial
+        var polynomial = try secret.decryptRaw(ciphertext).polynomial
         polynomial.inverseTransform()
         let rows = (0..<polynomial.rowCount).map { row in
             let modulus = Int64(polynomial.basis.moduli[row].value)

@@ -35,7 +35,7 @@ import Testing
             let rotated = try evaluator.rotate(encrypted, by: 1, keys: keys)
             let hoisted = try evaluator.rotate(encrypted, bySteps: [0, 1], keys: keys)
             #expect(hoisted.map { $0.serialized() } == [encrypted.serialized(), rotated.serialized()])
-            let decoded = try encoder.decodeReal(secret.decrypt(rotated))
+            let decoded = try encoder.decodeReal(secret.decryptRaw(rotated))
             var results = [
                 publicKey.serialized(), relinearization.serialized(), rotation.serialized(), product.serialized(),
                 rotated.serialized(), decoded.withUnsafeBytes { Array($0) },

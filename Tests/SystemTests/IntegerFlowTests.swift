@@ -204,6 +204,10 @@ import Testing
             #expect(try hkms("circuits", Self.name).out.contains("trestbps*thalach"))
             _ = try hkms("register", "--model", Self.name)
             let keySet = try #require(try await installation.alice.keySets().body.keySets.first?.id)
+            // How results leave is told wherever the key set is.
+            #expect(try hkms("keysets", "show", keySet).out.contains(/\nrelease +exact\n/))
+            let row = try hkms("keysets", "list").out.split(separator: "\n").first { $0.hasPrefix(keySet) }
+            #expect(row?.split(separator: " ")[3] == "exact" && row?.contains(Self.name) == true)
             _ = try hkms(
                 "encrypt", keySet, "--model", Self.name, "--records", Installation.records.path, "--out", file("in"))
             _ = try hkms(

@@ -26,26 +26,39 @@ struct KillTests {
         }
     }
 
-    private static let vector = [EncryptRequest.Vector(real: [0.5, -0.25])]
-
-    private static func request(_ id: String, _ mode: String) -> RegisterRequest {
-        var request = RegisterRequest(requestId: id, mode: mode, preset: "ckks-12", release: "raw")
+    private static func request(_ id: String, _ mode: String, _ scheme: Scheme = .ckks) -> RegisterRequest {
+        var request =
+            switch scheme {
+            case .ckks: RegisterRequest(requestId: id, mode: mode, preset: "ckks-12", release: "raw")
+            case .bfv: RegisterRequest(requestId: id, mode: mode, preset: "bfv-12")
+            }
         request.rotations = [1]
         request.decryptionBudget = 1_000_000
         return request
     }
 
     /// Encrypts and decrypts.
-    private static func use(_ keySet: String, _ installation: Installation) async throws {
-        let ciphertexts = try await installation.alice.encrypt(vectors: vector, keySet: keySet).body
-        try await decrypt(ciphertexts, keySet, installation)
+    private static func use(_ keySet: String, _ installation: Installation, _ scheme: Scheme = .ckks) async throws {
+        try await decrypt(encrypt(keySet, installation, scheme), keySet, installation)
+    }
+
+    private static func encrypt(
+        _ keySet: String, _ installation: Installation, _ scheme: Scheme = .ckks
+    ) async throws -> [[UInt8]] {
+        switch scheme {
+        case .ckks: try await installation.alice.encrypt(vectors: [.init(real: [0.5, -0.25])], keySet: keySet).body
+        case .bfv: try await installation.alice.encrypt(integers: [[3, -32768]], keySet: keySet).body
+        }
     }
 
     private static func decrypt(
         _ ciphertexts: [[UInt8]], _ keySet: String, _ installation: Installation
     ) async throws {
         let opened = try await installation.alice.decrypt(ciphertexts, keySet: keySet, count: 2).body
-        #expect(abs(opened.vectors[0].real[1] + 0.25) < 1e-3)
+        switch opened.integers {
+        case nil: #expect(abs(opened.vectors[0].real[1] + 0.25) < 1e-3)
+        case let integers: #expect(integers == [[3, -32768]])
+        }
     }
 
     /// Names of what is stored under a key set.
@@ -73,8 +86,13 @@ struct KillTests {
 
     /// The seeds and data keys behind every sealed seed on the disk, also of what is only half there.
     private static func secrets(
-        _ installation: Installation, _ kms: SoftwareKMS, mode: ProtectionMode
+        _ installation: Installation, _ kms: SoftwareKMS, mode: ProtectionMode, _ scheme: Scheme = .ckks
     ) async throws -> [[UInt8]] {
+        let parameters =
+            switch scheme {
+            case .ckks: try #require(ParameterPreset.named("ckks-12")).parameters
+            case .bfv: try #require(BFVParameterPreset.named("bfv-12")).parameters
+            }
         let folder = installation.folder.appendingPathComponent("objects/keysets")
         var secrets: [[UInt8]] = []
         for keySet in try FileManager.default.contentsOfDirectory(atPath: folder.path) {
@@ -83,7 +101,7 @@ struct KillTests {
             guard wanted.allSatisfy(names.contains) else { continue }
             let stored = try await StoredSeed(
                 folder.appendingPathComponent(keySet), mode: mode, installation: "hkms", owner: "developer",
-                parameters: ParameterPreset.named("ckks-12")!.parameters, kms: kms, key: installation.key)
+                parameters: parameters, kms: kms, key: installation.key)
             secrets += [stored.seed] + (stored.dataKey.map { [$0] } ?? [])
         }
         return secrets
@@ -102,26 +120,26 @@ struct KillTests {
         }
     }
 
-    @Test("a registration", arguments: ["direct", "envelope"])
-    func register(mode: String) async throws {
+    @Test("a registration", arguments: [("direct", Scheme.ckks), ("envelope", .ckks), ("envelope", .bfv)])
+    func register(mode: String, scheme: Scheme) async throws {
         try await DoomedGateway.use { gateway in
             let installation = gateway.installation
-            let kept = try await installation.alice.register(Self.request("kept", mode)).body.id
-            let ciphertexts = try await installation.alice.encrypt(vectors: Self.vector, keySet: kept)
-                .body
+            let kept = try await installation.alice.register(Self.request("kept", mode, scheme)).body.id
+            let ciphertexts = try await Self.encrypt(kept, installation, scheme)
             let total = try await gateway.count {
-                _ = try await installation.alice.register(Self.request("counted", mode))
+                _ = try await installation.alice.register(Self.request("counted", mode, scheme))
             }
             #expect(total > 40)
             let kms = try installation.softwareKMS()
             var secrets: [[UInt8]] = []
             for (call, manner) in Self.points(total, some: 4) {
                 let note: Comment = "killed \(manner) write \(call) of \(total)"
-                let request = Self.request("\(call) \(manner)", mode)
+                let request = Self.request("\(call) \(manner)", mode, scheme)
                 let answer = try await gateway.die(at: call, manner) {
                     try await installation.alice.register(request).body.id
                 }
-                secrets += try await Self.secrets(installation, kms, mode: mode == "direct" ? .direct : .envelope)
+                secrets += try await Self.secrets(
+                    installation, kms, mode: mode == "direct" ? .direct : .envelope, scheme)
                 try Self.expectNoFile(of: installation, holds: secrets, note)
                 // Ten minutes later nobody is at it any more.
                 try await gateway.start(later: 601)
@@ -129,12 +147,12 @@ struct KillTests {
                 for info in try await installation.alice.keySets().body.keySets
                 where info.state != "destroyed" {
                     #expect(info.state == "active", note)
-                    try await Self.use(info.id, installation)
+                    try await Self.use(info.id, installation, scheme)
                 }
                 let again = try await installation.alice.register(request)
                 if let answer { #expect(again.body.id == answer && again.status == 200, note) }
                 #expect(try await installation.alice.register(request).body.id == again.body.id, note)
-                try await Self.use(again.body.id, installation)
+                try await Self.use(again.body.id, installation, scheme)
                 try await Self.checkObjects(installation, note)
                 _ = try await installation.alice.destroy(keySet: again.body.id)
             }
@@ -160,8 +178,7 @@ struct KillTests {
             for (call, manner) in Self.points(total, some: 4) {
                 let note: Comment = "killed \(manner) write \(call) of \(total)"
                 let keySet = try await victim("\(call) \(manner)")
-                let ciphertexts = try await installation.alice.encrypt(vectors: Self.vector, keySet: keySet)
-                    .body
+                let ciphertexts = try await Self.encrypt(keySet, installation)
                 let secrets = try await Self.secrets(installation, kms, mode: .envelope)
                 let answer = try await gateway.die(at: call, manner) {
                     try await installation.alice.destroy(keySet: keySet).body.state
@@ -182,13 +199,12 @@ struct KillTests {
         }
     }
 
-    @Test("a decryption")
-    func decrypt() async throws {
+    @Test("a decryption", arguments: Scheme.allCases)
+    func decrypt(scheme: Scheme) async throws {
         try await DoomedGateway.use { gateway in
             let installation = gateway.installation
-            let keySet = try await installation.alice.register(Self.request("kept", "direct")).body.id
-            let ciphertexts = try await installation.alice.encrypt(vectors: Self.vector, keySet: keySet)
-                .body
+            let keySet = try await installation.alice.register(Self.request("kept", "direct", scheme)).body.id
+            let ciphertexts = try await Self.encrypt(keySet, installation, scheme)
             let total = try await gateway.count {
                 try await Self.decrypt(ciphertexts, keySet, installation)
             }
@@ -197,7 +213,7 @@ struct KillTests {
                 let note: Comment = "killed \(manner) write \(call) of \(total)"
                 let before = try await installation.alice.keySet(keySet).body.counters
                 let answer = try await gateway.die(at: call, manner) {
-                    try await installation.alice.decrypt(ciphertexts, keySet: keySet).body.vectors.count
+                    try await installation.alice.decrypt(ciphertexts, keySet: keySet).body.release.count
                 }
                 try await gateway.start()
                 let after = try await installation.alice.keySet(keySet).body.counters

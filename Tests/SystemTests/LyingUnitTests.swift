@@ -1,4 +1,5 @@
 import DataFiles
+import EncryptedInference
 import Foundation
 import HKMSClient
 import ServiceKit
@@ -132,6 +133,60 @@ import Testing
             try scene.liar.tell(nil)
             #expect(try await scene.job().state == "evaluated")
             #expect(try await scene.decryptions() == before + 10)
+        }
+    }
+
+    @Test("answers to a job on integers under BFV, with ciphertexts of CKKS among them")
+    func integerAnswers() async throws {
+        try await Installation.use(circuits: [Installation.circuit]) { installation in
+            let (alice, name) = (installation.alice, "heart-disease-totals")
+            let liar = try await installation.putLiarBeforeUnit()
+            let circuit = try IntegerCircuit(parsing: Array(Data(contentsOf: Installation.circuit)))
+            let columns = circuit.columns.map(\.name)
+            let some = try IntegerRecordFile(Array(Data(contentsOf: Installation.records)), columns: columns).records
+            // Two evaluations, of two ciphertexts each.
+            let records = (0..<9).flatMap { _ in some }
+            let keySet = try await alice.register(
+                RegisterRequest(requestId: "r", mode: "direct", model: name)
+            ).body.id
+            let inputs = try await alice.encrypt(integerRecords: records, circuit: name, keySet: keySet).body
+            func job() async throws -> JobInfo {
+                try await alice.finished(
+                    try await alice.openJob(keySet: keySet, model: name, ciphertexts: inputs).body)
+            }
+            let honest = try await job()
+            let results = try await alice.results(ofJob: honest.id).body
+            #expect(results.count == 2)
+
+            let real = try await alice.register(
+                RegisterRequest(requestId: "ckks", mode: "direct", preset: "ckks-12", release: "raw")
+            ).body.id
+            let foreign = try await alice.encrypt(vectors: [.init(real: [1])], keySet: real).body
+            let rejected = [
+                "output altered", "outputs swapped", "output duplicated", "output dropped", "inputs as outputs",
+                "output of another", "earlier answer", "earlier receipt", "receipt altered",
+                "receipt for other outputs", "no receipt",
+            ]
+            for (problem, lies) in [
+                ("receipt-rejected", rejected), ("unit-malformed-answer", ["output added", "cut in an output"]),
+            ] {
+                for lie in lies {
+                    try liar.tell(lie, output: foreign[0])
+                    let failed = try await job()
+                    #expect(failed.state == "failed" && failed.failure == problem, "\(lie): \(failed.failure ?? "")")
+                    #expect(failed.outputs.isEmpty && failed.receipt == nil, "\(lie)")
+                }
+            }
+            try liar.tell(nil)
+            // Nothing was counted, and what is vouched for is what plain integers give.
+            #expect(try await alice.keySet(keySet).body.counters.decryptions == 0)
+            let again = try await alice.results(ofJob: try await job().id).body
+            #expect(again == results)
+            let info = try #require(try await alice.circuits().body.circuits.first)
+            let integers = try await alice.decrypt(again, keySet: keySet, count: info.valueCount).body.integers
+            let plain = records.map { record in circuit.columns.map { record[$0.name] ?? 0 } }
+            #expect(
+                try info.values(of: #require(integers), records: records.count) == circuit.evaluateInTheClear(plain))
         }
     }
 

@@ -119,6 +119,16 @@ import Testing
         #expect(output.out.contains("0 of 3 files differ"), "\(output.out)")
     }
 
+    @Test("manifests made in Python from the page of formats are those that are tested against")
+    func manifests() throws {
+        let python = try #require(
+            ProcessInfo.processInfo.environment["HKMS_TEST_REFERENCE_PYTHON"],
+            "HKMS_TEST_REFERENCE_PYTHON is not set: run scripts/test")
+        let program = Programs.repository.appendingPathComponent("Tests/Reference/manifest_vectors.py").path
+        let output = try Programs.run(python, [program, "--check"])
+        #expect(output.status == 0 && output.out.contains("as made"), "\(output.out)\(output.error)")
+    }
+
     @Test("the table of the Gaussian sampler is what its definition gives, computed in Python")
     func gaussianTable() throws {
         let script = Programs.repository.appendingPathComponent("Tests/Reference/gaussian_table.py").path

@@ -46,9 +46,8 @@ enum Seeds {
             }
         case .envelope: [try SignedStatement(receipt(), by: SignedBy.key).serialized()]
         case .job: [try APIJSON.encode(job())]
-        case .manifest: [try APIJSON.encode(manifest())]
-        case .modelDescriptor:
-            [try APIJSON.encode(ModelDescriptor(CompiledModel(InferenceModel(parsing: text(model))), unit: "unit-1"))]
+        case .manifest: try manifests().map { try APIJSON.encode($0) }
+        case .modelDescriptor: try modelDescriptors().map { try APIJSON.encode($0) }
         case .planRequest: try planRequests()
         case .receipt: [try APIJSON.encode(receipt())]
 
@@ -92,6 +91,7 @@ enum Seeds {
         case .integerFile:
             [
                 text("1,-2\n9007199254740993,0\n"), text("a,b,c\n1,-2,0.5\n3,4,x\n"),
+                text("\u{FEFF}b;a\r\n-9223372036854775808;0\r\n"), text("a\tb\n\"1\"\t2\n"), text("[[1, -2], [3]]"),
                 text(#"[{"a": 1, "b": -2}, {"b": 0, "a": 9007199254740993, "c": null}]"#),
                 try APIJSON.encode(EncryptRequest(integers: [[1, -2], [.max]], unsigned: true)),
                 try APIJSON.encode(EncryptRequest(circuit: "c", integerRecords: [["a": 1]])),
@@ -127,7 +127,7 @@ enum Seeds {
     }
 
     private static func fresh() throws -> [UInt8] {
-        guard let seed = Seed(try SecretBytes(count: 32)) else { fatalError("32 bytes are a seed") }
+        guard let seed = Seed(try SecretBytes(count: 32)) else { throw SeedError(what: "a seed of 32 bytes") }
         let secret = try seed.secretKey(HEObjects.context)
         let plaintext = try CKKSEncoder(HEObjects.context).encode([1, 2], scale: 4, level: 1)
         // The front alone: the harness fills the payload up.
@@ -169,8 +169,18 @@ enum Seeds {
             model: "m", modelDigest: digest(3), inputs: [digest(4)], created: date)
     }
 
+    /// Raw, and with a plan of flooded results.
+    private static func modelDescriptors() throws -> [ModelDescriptor] {
+        guard let line = PlannedModel.model else { throw SeedError(what: "the model of plan requests") }
+        let plan = try InferencePlan(line, release: ReleaseRequest(precision: 1e-3, budget: 16))
+        return [
+            try ModelDescriptor(CompiledModel(InferenceModel(parsing: text(model))), unit: "unit-1"),
+            ModelDescriptor(line, plan: plan, unit: "unit-1"),
+        ]
+    }
+
     private static func planRequests() throws -> [[UInt8]] {
-        guard let model = PlannedModel.model else { fatalError("the model is well formed") }
+        guard let model = PlannedModel.model else { throw SeedError(what: "the model of plan requests") }
         let release = ReleaseRequest(precision: 1e-3, budget: 16)
         let profile = try InferencePlan(model, release: release).profile
         return [
@@ -185,13 +195,32 @@ enum Seeds {
             profile: digest(6), inputs: [digest(4)], outputs: [digest(7)], unit: "unit-1", evaluated: date)
     }
 
-    private static func manifest() throws -> KeySetManifest {
-        guard let parameters = ParameterPreset.named("ckks-13")?.parameters,
-            let parameterDigest = Attestation.Digest(bytes: parameters.digest)
-        else { fatalError("the preset exists") }
-        let profile = CircuitProfile(
-            model: "m", modelDigest: digest(3), parameters: parameters, scaleBits: 36, inputLevel: 4, outputLevel: 1,
-            batch: 64, evaluationKeys: [EvaluationKeyID(kind: .galois, galois: 9, level: 4, generation: 7)])
+    /// One of each kind of release.
+    private static func manifests() throws -> [KeySetManifest] {
+        guard let reals = ParameterPreset.named("ckks-13")?.parameters,
+            let integers = BFVParameterPreset.named("bfv-12")?.parameters
+        else { throw SeedError(what: "the presets") }
+        let flooding = try FloodingPolicy(
+            errorBound: 0x1p20, budget: 100, precision: 1e-3, level: 1, scaleBits: 60, audience: .shared)
+        let keys = [EvaluationKeyID(kind: .galois, galois: 9, level: 2, generation: 7)]
+        func profile(_ parameters: EncryptionParameters, scaleBits: Int, operands: Int? = nil) -> CircuitProfile {
+            CircuitProfile(
+                model: "m", modelDigest: digest(3), parameters: parameters, scaleBits: scaleBits, inputLevel: 2,
+                outputLevel: 1, batch: 64, evaluationKeys: keys, operands: operands)
+        }
+        return [
+            try manifest(.raw(decryptionBudget: 10), profile(reals, scaleBits: 36)),
+            try manifest(
+                .flooded(FloodedRelease(precision: 1e-3, policy: flooding)), profile(reals, scaleBits: 60)),
+            try manifest(.unflooded(.bfv), profile(integers, scaleBits: 0, operands: 2)),
+        ]
+    }
+
+    private static func manifest(_ policy: KeySetPolicy, _ profile: CircuitProfile) throws -> KeySetManifest {
+        let parameters = profile.parameters
+        guard let parameterDigest = Attestation.Digest(bytes: parameters.digest) else {
+            throw SeedError(what: "the parameter digest")
+        }
         return KeySetManifest(
             keySet: "ks-1", version: 3, installation: "test", tenant: "default",
             owner: KeySetOwner(kind: .user, issuer: "static", subject: "alice"), parameters: parameters,
@@ -204,8 +233,7 @@ enum Seeds {
                 KeySetObject(kind: .publicKey, galois: 0, level: 4, generation: 2, bytes: 100, digest: digest(1)),
                 KeySetObject(kind: .galois, galois: 9, level: 4, generation: 2, bytes: 300, digest: digest(3)),
             ], state: .active, dates: .init(created: date, activated: date),
-            policy: KeySetPolicy.raw(decryptionBudget: 10),
-            profile: profile, manifestKey: try SecretBytes(count: 32))
+            policy: policy, profile: profile, manifestKey: try SecretBytes(count: 32))
     }
 
     // MARK: Messages
@@ -214,17 +242,35 @@ enum Seeds {
         var register = RegisterRequest(requestId: "r-1", mode: "direct", preset: "ckks-13")
         register.parameters = ParametersBody(scheme: "ckks", logN: 13, q: [0x3FFF_FFF8_4001], p: [], alpha: 0)
         register.rotations = [1, -2]
+        var flooded = RegisterRequest(requestId: "r-2", mode: "envelope", model: "m", release: "flooded")
+        flooded.precision = 1e-3
+        flooded.statisticalBits = 30
+        flooded.decryptionBudget = 1024
+        flooded.audience = "shared"
+        var integers = RegisterRequest(requestId: "r-3", mode: "direct")
+        integers.parameters = ParametersBody(scheme: "bfv", logN: 12, q: [34_359_697_409], p: [], alpha: 0, t: 65537)
+        integers.rowSwap = true
+        var predict = PredictRequest(keySet: nil, ephemeral: true, release: "flooded", records: [["a": 1]])
+        predict.precision = 1e-2
+        predict.statisticalBits = 40
         let vectors = EncryptRequest(vectors: [.init(real: [1, -2.5e3], imaginary: [0, 1])], scaleBits: 30, level: 2)
         return [
             text("r") + (try APIJSON.encode(register)), text("e") + (try APIJSON.encode(vectors)),
             text("e") + (try APIJSON.encode(EncryptRequest(model: "m", records: [["a": 1, "b": nil]]))),
             text("p") + (try APIJSON.encode(PredictRequest(keySet: "ks-1", ephemeral: false, records: [["a": 1]]))),
+            text("r") + (try APIJSON.encode(flooded)), text("r") + (try APIJSON.encode(integers)),
+            text("p") + (try APIJSON.encode(predict)),
+            text("e") + (try APIJSON.encode(EncryptRequest(integers: [[1, -2], [.max]], unsigned: true))),
+            text("e") + (try APIJSON.encode(EncryptRequest(circuit: "c", integerRecords: [["a": 1]]))),
         ]
     }
 
     private static func answers() throws -> [[UInt8]] {
         let object = KeySetInfo.Object(name: "public-key", galois: 0, level: 4, bytes: 9, digest: digest(1).hex)
         let parameters = ParametersBody(scheme: "ckks", logN: 13, q: [65537], p: [], alpha: 0)
+        let flooding = FloodingBody(
+            precision: 1e-3, statisticalBits: 30, decryptions: 1024, audience: "shared", step: 0x1p-11,
+            errorBound: 0x1p20, deviation: 0x1p42, level: 1, scaleBits: 60)
         let info = KeySetInfo(
             id: "ks-1", state: "active", mode: "direct", tenant: "t",
             owner: .init(kind: "user", issuer: "i", subject: "s"),
@@ -234,6 +280,18 @@ enum Seeds {
             tainted: false,
             counters: .init(encryptions: 1, decryptions: 2, decryptionsLeft: nil, failures: 0), objects: [object],
             bytes: .init(publicKey: 1, evaluationKeys: 2, sealedSeed: 3))
+        var flooded = info
+        flooded.release = "flooded"
+        flooded.flooding = flooding
+        flooded.releaseReport = "asked: results within 0.001"
+        let sums = CircuitInfo(
+            name: "totals", version: 1, description: "d", unit: "u", digest: digest(4).hex,
+            columns: [.init(name: "a", minimum: -3, maximum: 9)], records: 5, operands: 2,
+            results: [.init(name: "a", slot: 0), .init(name: "a*a", slot: 2)], perRecord: false, magnitude: 405,
+            parameters: ParametersBody(scheme: "bfv", logN: 12, q: [65537], p: [], alpha: 0, t: 65537),
+            evaluationKeys: ["relinearization"])
+        var rows = sums
+        rows.perRecord = true
         let model = RecordModel.info
         let job = JobInfo(
             id: "job-1", keySet: "ks-1", model: "m", unit: "u", state: "open", failure: nil, inputs: [digest(1).hex],
@@ -254,6 +312,13 @@ enum Seeds {
             text("i") + (try APIJSON.encode(JobList(jobs: [job]))),
             text("j") + (try APIJSON.encode(UnitModelList(descriptors: ["{}"]))),
             text("k") + (try APIJSON.encode(UnitKeyStatus(have: [], need: [digest(1).hex]))),
+            text("l") + (try APIJSON.encode(CircuitList(circuits: [sums, rows]))),
+            text("a") + (try APIJSON.encode(flooded)),
+            text("f")
+                + (try APIJSON.encode(
+                    DecryptResponse(
+                        release: "flooded", flooding: flooding, decryptionsLeft: 3, vectors: [.init(real: [0.5])]))),
+            text("f") + (try APIJSON.encode(DecryptResponse(release: "exact", vectors: [], integers: [[1, -2]]))),
         ]
     }
 
@@ -381,6 +446,11 @@ enum Seeds {
          "output": {"name": "y", "threshold": 0.5, "labels": ["low", "high"], "target": {"column": "t",
           "positiveAbove": 0}}}
         """
+}
+
+/// Something that seeds are made of is no longer as it was.
+struct SeedError: Error {
+    let what: String
 }
 
 extension [UInt8] {

@@ -20,11 +20,12 @@ extension KeySets {
             try await options.withClient { client in
                 let response = try await withSpinner("asking") { try await client.keySets() }
                 if options.json { return try JSONOutput(response).write() }
-                var table = Table(["key set", "state", "mode", "owner", "made for", "created"])
+                var table = Table(["key set", "state", "mode", "release", "owner", "made for", "created"])
                 for info in response.body.keySets {
+                    let ring = "\(info.parameters.scheme), N = 2^\(info.parameters.logN)"
                     table.add([
-                        info.id, info.state, info.mode, "\(info.owner.kind) \(info.owner.subject)",
-                        info.model ?? "N = 2^\(info.parameters.logN)", Format.date(info.created),
+                        info.id, info.state, info.mode, info.release, "\(info.owner.kind) \(info.owner.subject)",
+                        info.model ?? ring, Format.date(info.created),
                     ])
                 }
                 guard !table.isEmpty else {
