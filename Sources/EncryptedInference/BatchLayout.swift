@@ -152,7 +152,7 @@ public struct BatchLayout: Sendable {
         let (units, features) = (dense[0].weights.count, dense[0].weights[0].count)
         let positions = slots / stride
         // The turns of the sums must not carry a copy's units into the next copy.
-        var width = InferencePlan.powerOfTwo(atLeast: units)
+        var width = Int.powerOfTwo(atLeast: units)
         guard width <= positions else { return nil }
         var copies = positions / width
         var giants = (features + copies * ciphertexts - 1) / (copies * ciphertexts)
@@ -238,6 +238,14 @@ public struct BatchLayout: Sendable {
             }
             return slots
         }
+    }
+
+    /// One value a position, the same for every record.
+    func slots(ofPositions values: [Double]) -> [Double] {
+        var slots: [Double] = []
+        slots.reserveCapacity(values.count * stride)
+        for value in values { slots += repeatElement(value, count: stride) }
+        return slots
     }
 
     /// The one score of each of `count` records of a block, from the slots of its result.

@@ -81,7 +81,7 @@ public struct BatchPlan: Sendable {
 
     private static func layouts(_ model: InferenceModel, batch: Int, slots: Int) -> [BatchLayout] {
         // Blocks smaller than the batch waste no slots; larger ones do.
-        let stride = min(slots, InferencePlan.powerOfTwo(atLeast: batch))
+        let stride = min(slots, Int.powerOfTwo(atLeast: batch))
         var layouts: [BatchLayout] = []
         var width = 1
         while width <= min(16, slots) {
