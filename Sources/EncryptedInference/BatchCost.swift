@@ -69,7 +69,13 @@ public struct BatchCost: Sendable, Hashable {
                 if protection == .encrypted || polynomials == 3 { work += sums * keySwitch(level) }
                 let left = level - dropped
                 work += sums * Double(2 * dropped * level) * transform
-                work += Double(dense.groups * (dense.giants - 1 + dense.folds.count)) * keySwitch(left)
+                work += Double(dense.groups * (dense.giants - 1)) * keySwitch(left)
+                for fold in dense.folds {
+                    // The digits are turned for each key, and the ciphertext.
+                    let products = parameters.digitCount(level: left) * (left + parameters.p.count)
+                    work += Double(dense.groups) * keySwitch(left)
+                    work += Double(dense.groups * ((fold.count - 1) * products + fold.count * left)) * term
+                }
                 polynomials = 2
                 count = dense.groups
             }

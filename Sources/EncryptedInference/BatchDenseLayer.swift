@@ -97,8 +97,8 @@ struct BatchDenseLayer: Sendable {
             }
             for fold in shape.folds {
                 for block in values.indices {
-                    values[block] = try evaluator.add(
-                        values[block], evaluator.rotate(values[block], by: fold * stride, keys: keys))
+                    values[block] = try evaluator.addRotations(
+                        values[block], bySteps: fold.map { $0 * stride }, keys: keys)
                 }
             }
             return values

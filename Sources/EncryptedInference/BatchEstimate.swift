@@ -161,7 +161,7 @@ struct BatchEstimate {
                 if drops[dense] > 0 { added += giants * rounding / squared(scales[dense]) }
                 added += (giants - 1) * switching / squared(scales[dense])
                 var folded = 1.0
-                for _ in layer.folds { folded *= 2 }
+                for fold in layer.folds { folded *= Double(fold.count + 1) }
                 added *= folded
                 added += (folded - 1) * switching / squared(scales[dense])
                 if layer.babies > 1 {

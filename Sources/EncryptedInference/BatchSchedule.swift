@@ -152,7 +152,7 @@ struct BatchSchedule: Sendable {
                 scale = target
                 level -= primes.dropCounts[dense]
                 if layer.giants > 1 { turn(layer.babies) }
-                for fold in layer.folds { turn(fold) }
+                for fold in layer.folds { fold.forEach(turn) }
                 dense += 1
                 count = layer.groups
             }
