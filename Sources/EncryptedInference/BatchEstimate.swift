@@ -134,7 +134,9 @@ struct BatchEstimate {
         func squared(_ bits: Int) -> Double { .exp2(Double(2 * bits)) }
         let weightVariance: Double
         switch protection {
-        case .encrypted: weightVariance = fresh
+        case .publiclyEncrypted: weightVariance = fresh
+        // Of an error, and of the encoding's rounding.
+        case .encrypted: weightVariance = degree / 2 * (10.5 + 1 / 12.0)
         // Of a number's rounding, or of a polynomial's.
         case .plain: weightVariance = layout.positions == 1 ? 1 / 12.0 : degree / 24
         }

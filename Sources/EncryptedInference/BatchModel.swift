@@ -47,13 +47,15 @@ public final class BatchModel: Sendable {
         let plan = encrypted.plan
         let context = try EncryptionContext.shared(plan.profile.parameters)
         var next = 0
-        func take(level: Int, scale: Double) throws -> BatchDenseLayer.PackedCiphertext {
+        let expands = Self.keepsUniformHalves(modelBytes: encrypted.byteCount)
+        func take(level: Int, scale: Double) throws -> PackedWeight {
             guard next < encrypted.ciphertexts.count else {
                 throw InferenceError.malformedModel(reason: "it has fewer encrypted weights than its plan")
             }
             defer { next += 1 }
-            return try BatchDenseLayer.PackedCiphertext(
-                encrypted.ciphertexts[next], level: level, scale: scale, context: context)
+            return try PackedWeight(
+                encrypted.ciphertexts[next], isSeeded: plan.protection == .encrypted, expands: expands, level: level,
+                scale: scale, context: context)
         }
         try self.init(plan, context) { dense, weightScale, scale, level in
             let weights = try dense.sumTerms.map { terms in
@@ -83,21 +85,23 @@ public final class BatchModel: Sendable {
             case .square:
                 stages.append(.square)
                 scale *= scale
-            case .dense(let dense, let weightScale, let level, let dropped):
-                let (weights, biases) = try make(dense, weightScale, scale, level)
+            case .dense(let dense):
+                let (weights, biases) = try make(dense.layer, dense.weightScale, scale, dense.level)
                 stages.append(
                     .dense(
                         BatchDenseLayer(
-                            shape: dense, weights: weights, biases: biases, weightScale: weightScale, dropped: dropped,
-                            stride: plan.layout.stride)))
-                scale *= weightScale
-                for index in 1...max(dropped, 1) where index <= dropped {
-                    scale /= Double(context.parameters.q[level - index])
-                }
+                            shape: dense.layer, weights: weights, biases: biases, weightScale: dense.weightScale,
+                            dropped: dense.dropped, stride: plan.layout.stride)))
+                scale *= dense.weightScale
+                for prime in dense.droppedPrimes(of: context.parameters) { scale /= Double(prime) }
             }
         }
         self.stages = stages
     }
+
+    /// Whether a model keeps what its seeds expand to: a small one does, a large one makes it anew for each prediction,
+    /// which takes less time than what is done with it, and half the memory.
+    static func keepsUniformHalves(modelBytes: Int) -> Bool { modelBytes <= 16 << 20 }
 
     /// A weight of a model whose weights are numbers.
     private static func whole(_ value: Double) throws(HEError) -> Int64 {

@@ -10,8 +10,12 @@ struct BatchPrimes {
     /// - Parameters:
     ///   - base: bits that are left at the end.
     ///   - drops: bits that each dense layer drops.
+    ///   - digitPrimes: primes of a digit of a key switch.
     /// - Returns: nil where there are no such secure primes.
-    init?(base: Int, drops: [Int], _ layout: BatchLayout, _ protection: WeightProtection, logN: Int) {
+    init?(
+        base: Int, drops: [Int], _ layout: BatchLayout, _ protection: WeightProtection, logN: Int,
+        digitPrimes alpha: Int
+    ) {
         guard let maximum = SecurityTable.maximumModulusBits(logN: logN), drops.reduce(base, +) + 2 <= maximum else {
             return nil
         }
@@ -20,7 +24,7 @@ struct BatchPrimes {
         if protection == .plain, case .dense(let first)? = layout.steps.first, first.babies == 1 {
             keyDrops[0] = 0
         }
-        let needsKeys = layout.positions > 1 || protection == .encrypted || layout.steps.count > drops.count
+        let needsKeys = layout.positions > 1 || protection.isEncrypted || layout.steps.count > drops.count
         var best: (cost: Int, parameters: EncryptionParameters, counts: [Int])?
         for longest in stride(from: 50, through: max(24, logN + 10), by: -1) {
             func count(_ bits: Int) -> Int { (bits + longest - 1) / longest }
@@ -36,28 +40,29 @@ struct BatchPrimes {
                 keyLevel > 0
             else { continue }
             if !needsKeys {
-                guard let parameters = Self.parameters(lengths, special: [], alpha: 0, logN: logN) else { continue }
-                if lengths.count < best?.cost ?? .max { best = (lengths.count, parameters, counts) }
+                guard alpha == 1, lengths.count < best?.cost ?? .max,
+                    let parameters = Self.parameters(lengths, special: [], alpha: 0, logN: logN)
+                else { continue }
+                best = (lengths.count, parameters, counts)
                 continue
             }
-            for alpha in 1...min(3, keyLevel) {
-                let digits = stride(from: 0, to: keyLevel, by: alpha).map {
-                    lengths[$0..<min($0 + alpha, keyLevel)].reduce(0, +)
-                }
-                let digit = digits.max() ?? 0
-                let room = maximum - lengths.prefix(keyLevel).reduce(0, +)
-                let special = min(room, digit + 4, 50 * alpha)
-                guard special >= digit else { continue }
-                let parts = (special + 49) / 50
-                let cost = digits.count * (keyLevel + parts)
-                guard cost < best?.cost ?? .max,
-                    let parameters = Self.parameters(
-                        lengths, special: (0..<parts).map { (special + parts - 1 - $0) / parts }, alpha: alpha,
-                        logN: logN),
-                    parameters.maximumEvaluationKeyLevel >= keyLevel
-                else { continue }
-                best = (cost, parameters, counts)
+            guard alpha <= keyLevel else { continue }
+            let digits = stride(from: 0, to: keyLevel, by: alpha).map {
+                lengths[$0..<min($0 + alpha, keyLevel)].reduce(0, +)
             }
+            let digit = digits.max() ?? 0
+            let room = maximum - lengths.prefix(keyLevel).reduce(0, +)
+            let special = min(room, digit + 4, 50 * alpha)
+            guard special >= digit else { continue }
+            let parts = (special + 49) / 50
+            let cost = digits.count * (keyLevel + parts)
+            guard cost < best?.cost ?? .max,
+                let parameters = Self.parameters(
+                    lengths, special: (0..<parts).map { (special + parts - 1 - $0) / parts }, alpha: alpha,
+                    logN: logN),
+                parameters.maximumEvaluationKeyLevel >= keyLevel
+            else { continue }
+            best = (cost, parameters, counts)
         }
         guard let best else { return nil }
         parameters = best.parameters

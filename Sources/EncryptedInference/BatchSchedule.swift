@@ -11,8 +11,21 @@ struct BatchSchedule: Sendable {
         /// Back to two polynomials.
         case relinearize(level: Int)
         case square(level: Int)
-        /// `weightScale` is what weights are multiplied by; sums lose `dropped` primes before they are turned.
-        case dense(BatchLayout.Dense, weightScale: Double, level: Int, dropped: Int)
+        case dense(Dense)
+    }
+
+    struct Dense: Sendable {
+        var layer: BatchLayout.Dense
+        /// What weights are multiplied by.
+        let weightScale: Double
+        let level: Int
+        /// Primes that sums lose before they are turned.
+        let dropped: Int
+
+        /// The primes that sums lose, in this order.
+        func droppedPrimes(of parameters: EncryptionParameters) -> [UInt64] {
+            parameters.q[level - dropped..<level].reversed()
+        }
     }
 
     let parameters: EncryptionParameters
@@ -96,10 +109,11 @@ struct BatchSchedule: Sendable {
     /// - Parameters:
     ///   - bits: as ``bits(_:logN:_:_:deviation:)`` made them.
     ///   - shortened: bit i asks for fewer primes for dense layer i, and for longer sums instead.
+    ///   - digitPrimes: primes of a digit of a key switch.
     /// - Returns: nil where no secure parameters of this ring are precise enough.
     init?(
         _ layout: BatchLayout, logN: Int, _ protection: WeightProtection, _ estimate: BatchEstimate, bits: Bits,
-        shortened: Int
+        shortened: Int, digitPrimes: Int
     ) {
         var bits = bits
         for dense in bits.sums.indices where shortened >> dense & 1 == 1 {
@@ -111,7 +125,10 @@ struct BatchSchedule: Sendable {
         let (drops, scales, last) = Self.dropped(layout, bits)
         let base = estimate.baseBits(
             layout, bits.input, drops: drops, scales: scales, last: last, weights: bits.weights)
-        guard let primes = BatchPrimes(base: base, drops: drops, layout, protection, logN: logN) else { return nil }
+        guard
+            let primes = BatchPrimes(
+                base: base, drops: drops, layout, protection, logN: logN, digitPrimes: digitPrimes)
+        else { return nil }
         parameters = primes.parameters
         inputBits = bits.input
         inputLevel = primes.parameters.q.count
@@ -135,7 +152,7 @@ struct BatchSchedule: Sendable {
                 scale *= scale
             case .dense(let layer):
                 // Linear layers take three polynomials as well: they are relinearized where they are fewer.
-                if protection == .encrypted || layer.babies > 1 || layer.groups * layer.giants > count {
+                if protection.isEncrypted || layer.babies > 1 || layer.groups * layer.giants > count {
                     relinearize()
                 }
                 for baby in 1..<max(layer.babies, 2) where baby < layer.babies { turn(baby) }
@@ -144,8 +161,10 @@ struct BatchSchedule: Sendable {
                 let target = Double.exp2(Double(scales[dense]))
                 let weightScale = target * dropped / scale
                 operations.append(
-                    .dense(layer, weightScale: weightScale, level: level, dropped: primes.dropCounts[dense]))
-                if polynomials == 3 || protection == .encrypted {
+                    .dense(
+                        Dense(
+                            layer: layer, weightScale: weightScale, level: level, dropped: primes.dropCounts[dense])))
+                if polynomials == 3 || protection.isEncrypted {
                     relinearizationLevel = max(relinearizationLevel, level)
                 }
                 polynomials = 2
@@ -169,8 +188,9 @@ extension BatchSchedule {
     func withoutWeights() -> BatchSchedule {
         var schedule = self
         schedule.operations = operations.map { operation in
-            guard case .dense(let dense, let scale, let level, let dropped) = operation else { return operation }
-            return .dense(dense.withoutWeights(), weightScale: scale, level: level, dropped: dropped)
+            guard case .dense(var dense) = operation else { return operation }
+            dense.layer = dense.layer.withoutWeights()
+            return .dense(dense)
         }
         return schedule
     }

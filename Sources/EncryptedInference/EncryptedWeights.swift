@@ -6,7 +6,8 @@ import RLWE
 public struct EncryptedWeights: Sendable {
     /// Tells the shape of the model and no weight.
     public let plan: BatchPlan
-    /// Serialized ciphertexts in the order of the circuit.
+    /// Serialized ciphertexts in the order of the circuit: seeded ones where the plan is for weights that were encrypted
+    /// under the secret key.
     public let ciphertexts: [[UInt8]]
 
     /// What arrived from the owner; ``BatchModel/init(_:)`` checks it.
@@ -15,11 +16,31 @@ public struct EncryptedWeights: Sendable {
         self.ciphertexts = ciphertexts
     }
 
-    /// Encrypts a model.
-    /// - Throws: ``InferenceError`` where the plan is another model's or one for weights in the clear, or ``HEError``.
+    /// Encrypts a model under a public key.
+    /// - Throws: ``InferenceError`` where the plan is another model's or is not one for
+    ///   ``WeightProtection/publiclyEncrypted`` weights, or ``HEError``.
     public init(_ model: InferenceModel, plan: BatchPlan, publicKey: PublicKey) throws {
-        try plan.require(.encrypted, of: model)
-        let context = publicKey.context
+        try self.init(model, plan, .publiclyEncrypted, publicKey.context) {
+            try publicKey.encrypt($0).serialized()
+        }
+    }
+
+    /// Encrypts a model under a secret key, which this module has none of.
+    /// - Parameter encrypt: encrypts under the key; several threads may call it at a time.
+    /// - Throws: ``InferenceError`` where the plan is another model's or is not one for ``WeightProtection/encrypted``
+    ///   weights, ``HEError``, or what `encrypt` throws.
+    public init(
+        _ model: InferenceModel, plan: BatchPlan, context: EncryptionContext,
+        encrypt: (CKKSPlaintext) throws -> SeededCiphertext
+    ) throws {
+        try self.init(model, plan, .encrypted, context) { try encrypt($0).serialized() }
+    }
+
+    private init(
+        _ model: InferenceModel, _ plan: BatchPlan, _ protection: WeightProtection, _ context: EncryptionContext,
+        encrypt: (CKKSPlaintext) throws -> [UInt8]
+    ) throws {
+        try plan.require(protection, of: model)
         guard context.parameterDigest == plan.profile.parameters.digest else { throw HEError.parameterMismatch }
         let encoder = try CKKSEncoder(context)
         var positions: [(values: [Double], scale: Double, level: Int)] = []
@@ -28,20 +49,18 @@ public struct EncryptedWeights: Sendable {
             switch operation {
             case .relinearize: break
             case .square: scale *= scale
-            case .dense(let dense, let weightScale, let level, let dropped):
-                for term in dense.sumTerms.joined() { positions.append((term.weights, weightScale, level)) }
-                scale *= weightScale
-                for bias in dense.biases { positions.append((bias, scale, level)) }
-                for index in 1...max(dropped, 1) where index <= dropped {
-                    scale /= Double(context.parameters.q[level - index])
-                }
+            case .dense(let dense):
+                let layer = dense.layer
+                for term in layer.sumTerms.joined() { positions.append((term.weights, dense.weightScale, dense.level)) }
+                scale *= dense.weightScale
+                for bias in layer.biases { positions.append((bias, scale, dense.level)) }
+                for prime in dense.droppedPrimes(of: context.parameters) { scale /= Double(prime) }
             }
         }
         let layout = plan.layout
         ciphertexts = try Parallelism.map(below: positions.count) { index throws(any Error) in
             let (values, scale, level) = positions[index]
-            let plaintext = try encoder.encode(layout.slots(ofPositions: values), scale: scale, level: level)
-            return try publicKey.encrypt(plaintext).serialized()
+            return try encrypt(encoder.encode(layout.slots(ofPositions: values), scale: scale, level: level))
         }
         self.plan = plan.withoutWeights()
     }
