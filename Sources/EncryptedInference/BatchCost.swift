@@ -30,8 +30,12 @@ public struct BatchCost: Sendable, Hashable {
         let transform = 0.022 * degree * Double(parameters.logN) / (8192 * 13)
         let term = 0.0078 * degree / 8192
         let scalar = 0.0044 * degree / 8192
+        // Of a uniform half that is made from its seed.
+        let uniform = 0.018 * degree / 8192
         func bits(_ primes: some Sequence<UInt64>) -> Int { primes.reduce(0) { $0 + 64 - $1.leadingZeroBitCount } }
-        func ciphertextBytes(_ level: Int) -> Int { 144 + parameters.degree / 4 * bits(parameters.q.prefix(level)) }
+        func ciphertextBytes(_ level: Int, isSeeded: Bool = false) -> Int {
+            144 + parameters.degree / (isSeeded ? 8 : 4) * bits(parameters.q.prefix(level))
+        }
         func keySwitch(_ level: Int) -> Double {
             let digits = parameters.digitCount(level: level)
             let rows = level + parameters.p.count
@@ -43,7 +47,7 @@ public struct BatchCost: Sendable, Hashable {
             // Digits that are made already are permuted.
             return Double(2 * rows) * transform + Double(2 * digits * rows) * term
         }
-        var (work, count, polynomials, modelBytes) = (0.0, layout.inputs.count, 2, 0)
+        var (work, count, polynomials, modelBytes, seededRows) = (0.0, layout.inputs.count, 2, 0, 0)
         for operation in schedule.operations {
             switch operation {
             case .relinearize(let level):
@@ -52,29 +56,40 @@ public struct BatchCost: Sendable, Hashable {
             case .square(let level):
                 work += Double(count * 4 * level) * term / 2
                 polynomials = 3
-            case .dense(let dense, _, let level, let dropped):
+            case .dense(let step):
+                let (dense, level, dropped) = (step.layer, step.level, step.dropped)
                 let terms = Double(dense.termCount)
                 if dense.babies > 1 {
                     work += Double(dense.inputs) * (keySwitch(level) / 2 + Double(dense.babies - 1) * hoisted(level))
                 }
                 switch protection {
-                case .encrypted:
+                case .encrypted, .publiclyEncrypted:
                     work += terms * Double(level) * 2.6 * term
-                    modelBytes += (dense.termCount + dense.groups) * ciphertextBytes(level)
+                    let isSeeded = protection == .encrypted
+                    seededRows += isSeeded ? dense.termCount * level : 0
+                    modelBytes += (dense.termCount + dense.groups) * ciphertextBytes(level, isSeeded: isSeeded)
                 case .plain where layout.positions == 1:
                     work += terms * Double(level * polynomials) * scalar
                 case .plain: work += terms * Double(level * (polynomials - 1)) * term
                 }
                 let sums = Double(dense.groups * dense.giants)
-                if protection == .encrypted || polynomials == 3 { work += sums * keySwitch(level) }
                 let left = level - dropped
+                if protection.isEncrypted || polynomials == 3 { work += sums * keySwitch(level) }
                 work += sums * Double(2 * dropped * level) * transform
-                work += Double(dense.groups * (dense.giants - 1 + dense.folds.count)) * keySwitch(left)
+                work += Double(dense.groups * (dense.giants - 1)) * keySwitch(left)
+                for fold in dense.folds {
+                    // The digits are turned for each key, and the ciphertext.
+                    let products = parameters.digitCount(level: left) * (left + parameters.p.count)
+                    work += Double(dense.groups) * keySwitch(left)
+                    work += Double(dense.groups * ((fold.count - 1) * products + fold.count * left)) * term
+                }
                 polynomials = 2
                 count = dense.groups
             }
         }
-        prediction = Double(blocks) * work
+        // All blocks meet a weight while it is there.
+        let expanded = BatchModel.keepsUniformHalves(modelBytes: modelBytes) ? 0 : Double(seededRows) * uniform
+        prediction = Double(blocks) * work + expanded
         let inputs = blocks * layout.inputs.count
         encryption = Double(inputs) * (Double(4 * schedule.inputLevel) * transform + 0.2 * degree / 8192)
         sampleBytes = inputs * ciphertextBytes(schedule.inputLevel)

@@ -9,12 +9,12 @@ struct BatchDenseLayer: Sendable {
         /// Multiples of 1 / weightScale.
         case numbers([[Int64]])
         case plaintexts([[CKKSPlaintext]])
-        case ciphertexts([[PackedCiphertext]])
+        case ciphertexts([[PackedWeight]])
     }
     /// One a group.
     enum Biases: Sendable {
         case plaintexts([CKKSPlaintext])
-        case ciphertexts([PackedCiphertext])
+        case ciphertexts([PackedWeight])
     }
 
     let shape: BatchLayout.Dense
@@ -25,39 +25,6 @@ struct BatchDenseLayer: Sendable {
     let dropped: Int
     /// Slots of a position.
     let stride: Int
-
-    /// A serialized ciphertext of two polynomials, checked: an encrypted model is large, and a row of it is unpacked in
-    /// less time than it takes to fetch it unpacked.
-    struct PackedCiphertext: Sendable {
-        let bytes: [UInt8]
-
-        /// - Throws: ``HEError`` or ``InferenceError`` where it is no ciphertext of this level and scale.
-        init(_ bytes: [UInt8], level: Int, scale: Double, context: EncryptionContext) throws {
-            let ciphertext = try Ciphertext(serialized: bytes, context: context)
-            guard ciphertext.level == level, ciphertext.polynomials.count == 2,
-                (ciphertext.scale - scale).magnitude <= 1e-12 * scale
-            else { throw InferenceError.malformedModel(reason: "an encrypted weight has another level or scale") }
-            self.bytes = bytes
-        }
-
-        /// A row of one of the polynomials; `basis` holds that row's prime alone.
-        func row(_ row: Int, of polynomial: Int, level: Int, context: EncryptionContext, basis: RNSBasis)
-            -> RNSPolynomial
-        {
-            let whole = context.ciphertextBasis(level: level)
-            let rowBytes = whole.moduli.map { whole.degree * $0.bitCount / 8 }
-            let start =
-                ObjectHeader.byteCount + polynomial * RNSPolynomial.packedByteCount(whole)
-                + rowBytes.prefix(row).reduce(0, +)
-            let unpacked = bytes.withUnsafeBytes { bytes in
-                RNSPolynomial(
-                    packed: UnsafeRawBufferPointer(rebasing: bytes[start..<start + rowBytes[row]]), basis: basis,
-                    form: .evaluation)
-            }
-            guard let unpacked else { preconditionFailure("it was checked when it was made") }
-            return unpacked
-        }
-    }
 
     /// - Returns: for each block, one ciphertext a group.
     func evaluate(
@@ -97,8 +64,8 @@ struct BatchDenseLayer: Sendable {
             }
             for fold in shape.folds {
                 for block in values.indices {
-                    values[block] = try evaluator.add(
-                        values[block], evaluator.rotate(values[block], by: fold * stride, keys: keys))
+                    values[block] = try evaluator.addRotations(
+                        values[block], bySteps: fold.map { $0 * stride }, keys: keys)
                 }
             }
             return values
@@ -110,7 +77,7 @@ struct BatchDenseLayer: Sendable {
         switch biases {
         case .plaintexts(let biases): return try evaluator.add(sum, biases[group])
         case .ciphertexts(let biases):
-            return try evaluator.add(sum, Ciphertext(serialized: biases[group].bytes, context: evaluator.context))
+            return try evaluator.add(sum, biases[group].ciphertext(evaluator.context))
         }
     }
 
@@ -170,10 +137,8 @@ struct BatchDenseLayer: Sendable {
                 }
             case .ciphertexts(let packed):
                 let single = RNSBasis([modulus])
-                let unpacked = (0..<2).map { polynomial in
-                    packed[index].map {
-                        $0.row(row, of: polynomial, level: basis.count, context: context, basis: single)
-                    }
+                let unpacked = try (0..<2).map { polynomial in
+                    try packed[index].map { try $0.row(row, of: polynomial, in: basis, single) }
                 }
                 defer { withExtendedLifetime(unpacked) {} }
                 let weights = unpacked.map { $0.map { $0.withRow(0) { $0 } } }

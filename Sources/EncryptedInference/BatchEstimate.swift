@@ -134,7 +134,9 @@ struct BatchEstimate {
         func squared(_ bits: Int) -> Double { .exp2(Double(2 * bits)) }
         let weightVariance: Double
         switch protection {
-        case .encrypted: weightVariance = fresh
+        case .publiclyEncrypted: weightVariance = fresh
+        // Of an error, and of the encoding's rounding.
+        case .encrypted: weightVariance = degree / 2 * (10.5 + 1 / 12.0)
         // Of a number's rounding, or of a polynomial's.
         case .plain: weightVariance = layout.positions == 1 ? 1 / 12.0 : degree / 24
         }
@@ -161,7 +163,7 @@ struct BatchEstimate {
                 if drops[dense] > 0 { added += giants * rounding / squared(scales[dense]) }
                 added += (giants - 1) * switching / squared(scales[dense])
                 var folded = 1.0
-                for _ in layer.folds { folded *= 2 }
+                for fold in layer.folds { folded *= Double(fold.count + 1) }
                 added *= folded
                 added += (folded - 1) * switching / squared(scales[dense])
                 if layer.babies > 1 {

@@ -34,8 +34,8 @@ public struct BatchLayout: Sendable {
         let babies: Int
         /// Turns of `babies` positions made of the sums, one after another.
         let giants: Int
-        /// Turns by which the sum is added to itself, in this order.
-        let folds: [Int]
+        /// Folds, one after another: to the sum its turns by each of these are added.
+        let folds: [[Int]]
         /// One value a position, for the products of group, giant, baby, input; nil where all are zero.
         private var weights: [[Double]?]
         /// One value a position for each group, added before it is folded.
@@ -43,7 +43,7 @@ public struct BatchLayout: Sendable {
 
         /// - Parameter weight: of the product of input `j` at position `p + turn` in the output at position p.
         init(
-            groups: Int, inputs: Int, babies: Int, giants: Int, folds: [Int], positions: Int, biases: [[Double]],
+            groups: Int, inputs: Int, babies: Int, giants: Int, folds: [[Int]], positions: Int, biases: [[Double]],
             weight: (_ group: Int, _ position: Int, _ turn: Int, _ input: Int) -> Double
         ) {
             self.groups = groups
@@ -120,7 +120,7 @@ public struct BatchLayout: Sendable {
                 // The positions are added up, which leaves the sum in each of them.
                 return .dense(
                     Dense(
-                        groups: 1, inputs: tiles(features), babies: 1, giants: 1, folds: Self.halves(of: width),
+                        groups: 1, inputs: tiles(features), babies: 1, giants: 1, folds: Self.folds(of: width, step: 1),
                         positions: width, biases: [(0..<width).map { $0 == 0 ? bias[0] : 0 }]
                     ) { _, position, _, tile in
                         let feature = tile * width + position
@@ -152,7 +152,7 @@ public struct BatchLayout: Sendable {
         let (units, features) = (dense[0].weights.count, dense[0].weights[0].count)
         let positions = slots / stride
         // The turns of the sums must not carry a copy's units into the next copy.
-        var width = InferencePlan.powerOfTwo(atLeast: units)
+        var width = Int.powerOfTwo(atLeast: units)
         guard width <= positions else { return nil }
         var copies = positions / width
         var giants = (features + copies * ciphertexts - 1) / (copies * ciphertexts)
@@ -187,7 +187,7 @@ public struct BatchLayout: Sendable {
                     .dense(
                         Dense(
                             groups: 1, inputs: ciphertexts, babies: 1, giants: turns,
-                            folds: Self.halves(of: positions).filter { $0 >= room }, positions: positions,
+                            folds: Self.folds(of: copies, step: room), positions: positions,
                             biases: [(0..<positions).map { $0 < units ? bias[$0] : 0 }]
                         ) { _, position, turn, ciphertext in
                             let (unit, diagonal) = (position % room, first(position, ciphertext) + turn)
@@ -198,7 +198,7 @@ public struct BatchLayout: Sendable {
                 steps.append(
                     .dense(
                         Dense(
-                            groups: 1, inputs: 1, babies: 1, giants: 1, folds: Self.halves(of: room),
+                            groups: 1, inputs: 1, babies: 1, giants: 1, folds: Self.folds(of: room, step: 1),
                             positions: positions, biases: [(0..<positions).map { $0 % room == 0 ? bias[0] : 0 }]
                         ) { _, position, _, _ in position % room < units ? weights[0][position % room] : 0 }))
             }
@@ -215,14 +215,17 @@ public struct BatchLayout: Sendable {
         return layout
     }
 
-    private static func halves(of count: Int) -> [Int] {
-        var halves: [Int] = []
-        var half = count / 2
-        while half >= 1 {
-            halves.append(half)
-            half /= 2
+    /// What adds up `count` positions, a power of two, that are `step` apart: four at a time, since the digits of a
+    /// ciphertext are made once for all turns of a fold and their sum is divided by P once.
+    private static func folds(of count: Int, step: Int) -> [[Int]] {
+        var folds: [[Int]] = []
+        var rest = count
+        while rest > 1 {
+            let parts = min(4, rest)
+            rest /= parts
+            folds.append((1..<parts).map { $0 * rest * step })
         }
-        return halves
+        return folds
     }
 
     /// Slots of the ciphertexts of one block of up to ``stride`` records; records that are missing are zero.
@@ -238,6 +241,14 @@ public struct BatchLayout: Sendable {
             }
             return slots
         }
+    }
+
+    /// One value a position, the same for every record.
+    func slots(ofPositions values: [Double]) -> [Double] {
+        var slots: [Double] = []
+        slots.reserveCapacity(values.count * stride)
+        for value in values { slots += repeatElement(value, count: stride) }
+        return slots
     }
 
     /// The one score of each of `count` records of a block, from the slots of its result.

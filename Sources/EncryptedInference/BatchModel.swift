@@ -47,13 +47,15 @@ public final class BatchModel: Sendable {
         let plan = encrypted.plan
         let context = try EncryptionContext.shared(plan.profile.parameters)
         var next = 0
-        func take(level: Int, scale: Double) throws -> BatchDenseLayer.PackedCiphertext {
+        let expands = Self.keepsUniformHalves(modelBytes: encrypted.byteCount)
+        func take(level: Int, scale: Double) throws -> PackedWeight {
             guard next < encrypted.ciphertexts.count else {
                 throw InferenceError.malformedModel(reason: "it has fewer encrypted weights than its plan")
             }
             defer { next += 1 }
-            return try BatchDenseLayer.PackedCiphertext(
-                encrypted.ciphertexts[next], level: level, scale: scale, context: context)
+            return try PackedWeight(
+                encrypted.ciphertexts[next], isSeeded: plan.protection == .encrypted, expands: expands, level: level,
+                scale: scale, context: context)
         }
         try self.init(plan, context) { dense, weightScale, scale, level in
             let weights = try dense.sumTerms.map { terms in
@@ -83,21 +85,23 @@ public final class BatchModel: Sendable {
             case .square:
                 stages.append(.square)
                 scale *= scale
-            case .dense(let dense, let weightScale, let level, let dropped):
-                let (weights, biases) = try make(dense, weightScale, scale, level)
+            case .dense(let dense):
+                let (weights, biases) = try make(dense.layer, dense.weightScale, scale, dense.level)
                 stages.append(
                     .dense(
                         BatchDenseLayer(
-                            shape: dense, weights: weights, biases: biases, weightScale: weightScale, dropped: dropped,
-                            stride: plan.layout.stride)))
-                scale *= weightScale
-                for index in 1...max(dropped, 1) where index <= dropped {
-                    scale /= Double(context.parameters.q[level - index])
-                }
+                            shape: dense.layer, weights: weights, biases: biases, weightScale: dense.weightScale,
+                            dropped: dense.dropped, stride: plan.layout.stride)))
+                scale *= dense.weightScale
+                for prime in dense.droppedPrimes(of: context.parameters) { scale /= Double(prime) }
             }
         }
         self.stages = stages
     }
+
+    /// Whether a model keeps what its seeds expand to: a small one does, a large one makes it anew for each prediction,
+    /// which takes less time than what is done with it, and half the memory.
+    static func keepsUniformHalves(modelBytes: Int) -> Bool { modelBytes <= 16 << 20 }
 
     /// A weight of a model whose weights are numbers.
     private static func whole(_ value: Double) throws(HEError) -> Int64 {
@@ -157,63 +161,5 @@ public final class BatchModel: Sendable {
             try body(values[index / width][index % width])
         }
         return stride(from: 0, to: results.count, by: width).map { Array(results[$0..<$0 + width]) }
-    }
-}
-
-/// A model's weights and biases as its owner encrypts them for one key set, so that the server that computes sees the
-/// shape of the network and the scales that were chosen for it, and no weight.
-public struct EncryptedWeights: Sendable {
-    /// Tells the shape of the model and no weight.
-    public let plan: BatchPlan
-    /// Serialized ciphertexts in the order of the circuit.
-    public let ciphertexts: [[UInt8]]
-
-    /// What arrived from the owner; ``BatchModel/init(_:)`` checks it.
-    public init(plan: BatchPlan, ciphertexts: [[UInt8]]) {
-        self.plan = plan.withoutWeights()
-        self.ciphertexts = ciphertexts
-    }
-
-    /// Encrypts a model.
-    /// - Throws: ``InferenceError`` where the plan is another model's or one for weights in the clear, or ``HEError``.
-    public init(_ model: InferenceModel, plan: BatchPlan, publicKey: PublicKey) throws {
-        try plan.require(.encrypted, of: model)
-        let context = publicKey.context
-        guard context.parameterDigest == plan.profile.parameters.digest else { throw HEError.parameterMismatch }
-        let encoder = try CKKSEncoder(context)
-        var positions: [(values: [Double], scale: Double, level: Int)] = []
-        var scale = plan.profile.scale
-        for operation in plan.schedule.operations {
-            switch operation {
-            case .relinearize: break
-            case .square: scale *= scale
-            case .dense(let dense, let weightScale, let level, let dropped):
-                for term in dense.sumTerms.joined() { positions.append((term.weights, weightScale, level)) }
-                scale *= weightScale
-                for bias in dense.biases { positions.append((bias, scale, level)) }
-                for index in 1...max(dropped, 1) where index <= dropped {
-                    scale /= Double(context.parameters.q[level - index])
-                }
-            }
-        }
-        let layout = plan.layout
-        ciphertexts = try Parallelism.map(below: positions.count) { index throws(any Error) in
-            let (values, scale, level) = positions[index]
-            let plaintext = try encoder.encode(layout.slots(ofPositions: values), scale: scale, level: level)
-            return try publicKey.encrypt(plaintext).serialized()
-        }
-        self.plan = plan.withoutWeights()
-    }
-
-    public var byteCount: Int { ciphertexts.reduce(0) { $0 + $1.count } }
-}
-
-extension BatchLayout {
-    /// One value a position, the same for every record.
-    func slots(ofPositions values: [Double]) -> [Double] {
-        var slots: [Double] = []
-        slots.reserveCapacity(values.count * stride)
-        for value in values { slots += repeatElement(value, count: stride) }
-        return slots
     }
 }

@@ -6,8 +6,14 @@ import RealModule
 /// Whether the server that computes may see a model's weights.
 public enum WeightProtection: String, Sendable, Hashable, CaseIterable {
     case plain
-    /// Encrypted under the key set's public key, as the inputs are.
+    /// Encrypted under the key set's secret key, by who may open its seed: half the bytes of a ciphertext, and less
+    /// noise, so that fewer bits keep the same precision.
     case encrypted
+    /// Encrypted under the key set's public key by anybody, as the inputs are.
+    case publiclyEncrypted = "publicly-encrypted"
+
+    /// Whether weights are ciphertexts.
+    public var isEncrypted: Bool { self != .plain }
 }
 
 /// A model planned for batches of a known size, whose results are released raw: the layout, ring, primes and scales that
@@ -51,7 +57,7 @@ public struct BatchPlan: Sendable {
     /// No ring has the levels for more.
     static let mostDenseLayers = 16
 
-    /// Every plan that is precise and secure.
+    /// Of every layout and every way to split the primes the cheapest plan that is precise and secure.
     /// - Throws: ``InferenceError/batchOutOfRange(_:largest:)``.
     package static func candidates(
         _ model: InferenceModel, batch: Int, weights: WeightProtection
@@ -68,11 +74,11 @@ public struct BatchPlan: Sendable {
                 let bits = BatchSchedule.bits(
                     layout, logN: logN, weights, estimate, deviation: BatchPlan.deviation)
                 for shortened in 0..<(1 << min(dense, 4)) {
-                    if let plan = BatchPlan(
-                        model, layout, batch: batch, logN: logN, weights, estimate, bits, shortened)
-                    {
-                        plans.append(plan)
+                    let choices = (1...3).compactMap { digitPrimes in
+                        BatchPlan(
+                            model, layout, batch: batch, logN: logN, weights, estimate, bits, shortened, digitPrimes)
                     }
+                    if let plan = choices.min(by: { $0.cost.total < $1.cost.total }) { plans.append(plan) }
                 }
             }
         }
@@ -81,7 +87,7 @@ public struct BatchPlan: Sendable {
 
     private static func layouts(_ model: InferenceModel, batch: Int, slots: Int) -> [BatchLayout] {
         // Blocks smaller than the batch waste no slots; larger ones do.
-        let stride = min(slots, InferencePlan.powerOfTwo(atLeast: batch))
+        let stride = min(slots, Int.powerOfTwo(atLeast: batch))
         var layouts: [BatchLayout] = []
         var width = 1
         while width <= min(16, slots) {
@@ -103,11 +109,11 @@ public struct BatchPlan: Sendable {
 
     private init?(
         _ model: InferenceModel, _ layout: BatchLayout, batch: Int, logN: Int, _ protection: WeightProtection,
-        _ estimate: BatchEstimate, _ bits: BatchSchedule.Bits, _ shortened: Int
+        _ estimate: BatchEstimate, _ bits: BatchSchedule.Bits, _ shortened: Int, _ digitPrimes: Int
     ) {
         guard
             let schedule = BatchSchedule(
-                layout, logN: logN, protection, estimate, bits: bits, shortened: shortened)
+                layout, logN: logN, protection, estimate, bits: bits, shortened: shortened, digitPrimes: digitPrimes)
         else { return nil }
         self.layout = layout
         self.protection = protection

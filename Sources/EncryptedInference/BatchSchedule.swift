@@ -1,5 +1,4 @@
 import HomomorphicEncryption
-import RLWE
 import RealModule
 
 /// At which level and scale each step of a ``BatchLayout`` is computed, and the primes that this takes.
@@ -12,8 +11,21 @@ struct BatchSchedule: Sendable {
         /// Back to two polynomials.
         case relinearize(level: Int)
         case square(level: Int)
-        /// `weightScale` is what weights are multiplied by; sums lose `dropped` primes before they are turned.
-        case dense(BatchLayout.Dense, weightScale: Double, level: Int, dropped: Int)
+        case dense(Dense)
+    }
+
+    struct Dense: Sendable {
+        var layer: BatchLayout.Dense
+        /// What weights are multiplied by.
+        let weightScale: Double
+        let level: Int
+        /// Primes that sums lose before they are turned.
+        let dropped: Int
+
+        /// The primes that sums lose, in this order.
+        func droppedPrimes(of parameters: EncryptionParameters) -> [UInt64] {
+            parameters.q[level - dropped..<level].reversed()
+        }
     }
 
     let parameters: EncryptionParameters
@@ -97,10 +109,11 @@ struct BatchSchedule: Sendable {
     /// - Parameters:
     ///   - bits: as ``bits(_:logN:_:_:deviation:)`` made them.
     ///   - shortened: bit i asks for fewer primes for dense layer i, and for longer sums instead.
+    ///   - digitPrimes: primes of a digit of a key switch.
     /// - Returns: nil where no secure parameters of this ring are precise enough.
     init?(
         _ layout: BatchLayout, logN: Int, _ protection: WeightProtection, _ estimate: BatchEstimate, bits: Bits,
-        shortened: Int
+        shortened: Int, digitPrimes: Int
     ) {
         var bits = bits
         for dense in bits.sums.indices where shortened >> dense & 1 == 1 {
@@ -112,7 +125,10 @@ struct BatchSchedule: Sendable {
         let (drops, scales, last) = Self.dropped(layout, bits)
         let base = estimate.baseBits(
             layout, bits.input, drops: drops, scales: scales, last: last, weights: bits.weights)
-        guard let primes = BatchPrimes(base: base, drops: drops, layout, protection, logN: logN) else { return nil }
+        guard
+            let primes = BatchPrimes(
+                base: base, drops: drops, layout, protection, logN: logN, digitPrimes: digitPrimes)
+        else { return nil }
         parameters = primes.parameters
         inputBits = bits.input
         inputLevel = primes.parameters.q.count
@@ -136,7 +152,7 @@ struct BatchSchedule: Sendable {
                 scale *= scale
             case .dense(let layer):
                 // Linear layers take three polynomials as well: they are relinearized where they are fewer.
-                if protection == .encrypted || layer.babies > 1 || layer.groups * layer.giants > count {
+                if protection.isEncrypted || layer.babies > 1 || layer.groups * layer.giants > count {
                     relinearize()
                 }
                 for baby in 1..<max(layer.babies, 2) where baby < layer.babies { turn(baby) }
@@ -145,15 +161,17 @@ struct BatchSchedule: Sendable {
                 let target = Double.exp2(Double(scales[dense]))
                 let weightScale = target * dropped / scale
                 operations.append(
-                    .dense(layer, weightScale: weightScale, level: level, dropped: primes.dropCounts[dense]))
-                if polynomials == 3 || protection == .encrypted {
+                    .dense(
+                        Dense(
+                            layer: layer, weightScale: weightScale, level: level, dropped: primes.dropCounts[dense])))
+                if polynomials == 3 || protection.isEncrypted {
                     relinearizationLevel = max(relinearizationLevel, level)
                 }
                 polynomials = 2
                 scale = target
                 level -= primes.dropCounts[dense]
                 if layer.giants > 1 { turn(layer.babies) }
-                for fold in layer.folds { turn(fold) }
+                for fold in layer.folds { fold.forEach(turn) }
                 dense += 1
                 count = layer.groups
             }
@@ -170,90 +188,10 @@ extension BatchSchedule {
     func withoutWeights() -> BatchSchedule {
         var schedule = self
         schedule.operations = operations.map { operation in
-            guard case .dense(let dense, let scale, let level, let dropped) = operation else { return operation }
-            return .dense(dense.withoutWeights(), weightScale: scale, level: level, dropped: dropped)
+            guard case .dense(var dense) = operation else { return operation }
+            dense.layer = dense.layer.withoutWeights()
+            return .dense(dense)
         }
         return schedule
-    }
-}
-
-/// The primes of a schedule: those that are left at the end, and those that each dense layer drops.
-struct BatchPrimes {
-    let parameters: EncryptionParameters
-    /// Primes that each dense layer drops.
-    let dropCounts: [Int]
-
-    /// - Parameters:
-    ///   - base: bits that are left at the end.
-    ///   - drops: bits that each dense layer drops.
-    /// - Returns: nil where there are no such secure primes.
-    init?(base: Int, drops: [Int], _ layout: BatchLayout, _ protection: WeightProtection, logN: Int) {
-        guard let maximum = SecurityTable.maximumModulusBits(logN: logN), drops.reduce(base, +) + 2 <= maximum else {
-            return nil
-        }
-        // The first dense layer's primes need no keys where nothing is switched before they are gone.
-        var keyDrops = drops
-        if protection == .plain, case .dense(let first)? = layout.steps.first, first.babies == 1 {
-            keyDrops[0] = 0
-        }
-        let needsKeys = layout.positions > 1 || protection == .encrypted || layout.steps.count > drops.count
-        var best: (cost: Int, parameters: EncryptionParameters, counts: [Int])?
-        for longest in stride(from: 50, through: max(24, logN + 10), by: -1) {
-            func count(_ bits: Int) -> Int { (bits + longest - 1) / longest }
-            let counts = drops.map(count)
-            // Bits of each prime, from the first.
-            var lengths: [Int] = []
-            for bits in [base] + drops.reversed() where bits > 0 {
-                let parts = count(bits)
-                lengths += (0..<parts).map { (bits + parts - 1 - $0) / parts }
-            }
-            let keyLevel = lengths.count - zip(counts, keyDrops).reduce(0) { $0 + ($1.1 == 0 ? $1.0 : 0) }
-            guard lengths.allSatisfy({ $0 >= logN + 4 }), lengths.count <= 32,
-                keyLevel > 0
-            else { continue }
-            if !needsKeys {
-                guard let parameters = Self.parameters(lengths, special: [], alpha: 0, logN: logN) else { continue }
-                if lengths.count < best?.cost ?? .max { best = (lengths.count, parameters, counts) }
-                continue
-            }
-            for alpha in 1...min(3, keyLevel) {
-                let digits = stride(from: 0, to: keyLevel, by: alpha).map {
-                    lengths[$0..<min($0 + alpha, keyLevel)].reduce(0, +)
-                }
-                let digit = digits.max() ?? 0
-                let room = maximum - lengths.prefix(keyLevel).reduce(0, +)
-                let special = min(room, digit + 4, 50 * alpha)
-                guard special >= digit else { continue }
-                let parts = (special + 49) / 50
-                let cost = digits.count * (keyLevel + parts)
-                guard cost < best?.cost ?? .max,
-                    let parameters = Self.parameters(
-                        lengths, special: (0..<parts).map { (special + parts - 1 - $0) / parts }, alpha: alpha,
-                        logN: logN),
-                    parameters.maximumEvaluationKeyLevel >= keyLevel
-                else { continue }
-                best = (cost, parameters, counts)
-            }
-        }
-        guard let best else { return nil }
-        parameters = best.parameters
-        dropCounts = best.counts
-    }
-
-    private static func parameters(
-        _ lengths: [Int], special: [Int], alpha: Int, logN: Int
-    ) -> EncryptionParameters? {
-        var used: Set<UInt64> = []
-        var primes: [UInt64] = []
-        for bits in lengths + special {
-            guard
-                let prime = Primes.nttPrimes(bits: bits, degree: 1 << logN, count: 1, excluding: used).first
-            else { return nil }
-            used.insert(prime)
-            primes.append(prime)
-        }
-        return try? EncryptionParameters(
-            scheme: .ckks, logN: logN, q: Array(primes.prefix(lengths.count)),
-            p: Array(primes.dropFirst(lengths.count)), alpha: alpha)
     }
 }

@@ -47,10 +47,10 @@ public struct InferencePlan: Sendable {
         let inputWidth = model.inputs.reduce(0) { $0 + $1.width }
         var widest = inputWidth
         for case .dense(let weights, _) in model.layers { widest = max(widest, weights.count) }
-        let width = Self.powerOfTwo(atLeast: widest)
+        let width = Int.powerOfTwo(atLeast: widest)
         guard width <= parameters.slotCount else { throw .doesNotFit(reason: "a layer is wider than the slots") }
         let packing = Packing(
-            width: width, batch: parameters.slotCount / width, period: Self.powerOfTwo(atLeast: inputWidth))
+            width: width, batch: parameters.slotCount / width, period: Int.powerOfTwo(atLeast: inputWidth))
 
         var steps: [Step] = []
         var level = chain.base + model.layers.count * chain.perLevel
@@ -73,7 +73,7 @@ public struct InferencePlan: Sendable {
                     rotation /= 2
                 }
             case .dense(let weights, let bias):
-                let babySteps = Self.powerOfTwo(atLeast: Int(Double(period).squareRoot().rounded(.up)))
+                let babySteps = Int.powerOfTwo(atLeast: Int(Double(period).squareRoot().rounded(.up)))
                 steps.append(
                     .diagonals(weights: weights, bias: bias, period: period, babySteps: babySteps, level: level))
                 for baby in 1..<max(babySteps, 2) where baby < babySteps { need(baby, level) }
@@ -113,11 +113,5 @@ public struct InferencePlan: Sendable {
             case .dotProduct(_, _, let level): sum + 2 * level * row
             }
         }
-    }
-
-    static func powerOfTwo(atLeast value: Int) -> Int {
-        var power = 1
-        while power < value { power *= 2 }
-        return power
     }
 }

@@ -13,7 +13,7 @@ public struct IntegerLayout: Sendable, Hashable {
     public let blocks: Int
 
     init(_ operation: IntegerOperation, columns: Int, records: Int) {
-        block = InferencePlan.powerOfTwo(atLeast: records)
+        block = Int.powerOfTwo(atLeast: records)
         switch operation {
         case .sums(let terms): blocks = terms.count
         case .weighted: blocks = columns
@@ -24,7 +24,7 @@ public struct IntegerLayout: Sendable, Hashable {
     func fold(_ operation: IntegerOperation) -> (span: Int, step: Int) {
         switch operation {
         case .sums: (block, 1)
-        case .weighted: (block * InferencePlan.powerOfTwo(atLeast: blocks), block)
+        case .weighted: (block * Int.powerOfTwo(atLeast: blocks), block)
         }
     }
 }

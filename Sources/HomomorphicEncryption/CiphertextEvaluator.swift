@@ -123,6 +123,34 @@ extension CiphertextEvaluator {
         return rotated
     }
 
+    /// The ciphertext and its rotations by several steps, added up: less work, and less noise, than to rotate first.
+    func addGaloisImages(
+        _ ciphertext: Ciphertext, bySteps steps: [Int], keys: EvaluationKeySet
+    ) throws(HEError) -> Ciphertext {
+        try requireTwoPolynomials(ciphertext)
+        var terms: [(automorphism: GaloisAutomorphism, key: EvaluationKey)] = []
+        var (sum0, sum1) = (ciphertext.polynomials[0], ciphertext.polynomials[1])
+        for steps in steps {
+            let element = GaloisAutomorphism.element(rotatingBy: steps, degree: context.degree)
+            guard element != 1 else {
+                sum0 += ciphertext.polynomials[0]
+                sum1 += ciphertext.polynomials[1]
+                continue
+            }
+            guard let key = keys.galois[UInt32(element)] else {
+                throw .missingGaloisKey(element: element, steps: steps)
+            }
+            terms.append((GaloisAutomorphism.shared(element: element, degree: context.degree), key))
+        }
+        if !terms.isEmpty {
+            for term in terms { sum0 += ciphertext.polynomials[0].applying(term.automorphism) }
+            let (b, a) = try context.keySwitcher(level: ciphertext.level).applySum(terms, to: ciphertext.polynomials[1])
+            sum0 += b
+            sum1 += a
+        }
+        return try Ciphertext(context: context, polynomials: [sum0, sum1], scale: ciphertext.scale)
+    }
+
     /// - Parameter steps: what to name if the key is missing.
     func applyGalois(
         _ ciphertext: Ciphertext, element: Int, steps: Int?, keys: EvaluationKeySet

@@ -119,7 +119,7 @@ final class KeySwitcher: Sendable {
         return try polynomial.withRows { original throws(HEError) in
             try prepared.withRows { prepared throws(HEError) in
                 // Row by row, so that no more than one row of each digit is there at a time and stays in the cache.
-                try sums(key) { row, body in
+                try sums([key]) { row, body in
                     RowPool.withScratch(words: digits.count * degree) { raised in
                         body(
                             digits.indices.map { index in
@@ -140,32 +140,71 @@ final class KeySwitcher: Sendable {
         precondition(digits.level == level, "digits of this level")
         defer { withExtendedLifetime(digits) {} }
         let raised = digits.raised.map { $0.withRows { $0 } }
-        return try sums(key) { row, body in body(raised.map { $0 + row * context.degree }) }
+        return try sums([key]) { row, body in body(raised.map { $0 + row * context.degree }) }
     }
 
-    /// The sums of digits times the key's halves, divided by P. `raised` hands out a row of every digit.
+    /// The sum, over several automorphisms, of what the image of `polynomial` makes with the automorphism's key: its
+    /// digits are made once, and the sum is divided by P once (as Bossuat, Mouchet, Troncoso-Pastoriza and Hubaux,
+    /// "Efficient Bootstrapping for Approximate Homomorphic Encryption with Non-Sparse Keys", 2021, section 4, sum
+    /// before they divide).
+    /// - Parameter polynomial: NTT domain, over q_0 ..< q_level.
+    func applySum(
+        _ terms: [(automorphism: GaloisAutomorphism, key: EvaluationKey)], to polynomial: RNSPolynomial
+    ) throws(HEError) -> (RNSPolynomial, RNSPolynomial) {
+        for term in terms { try require(term.key) }
+        let prepared = prepareDigits(polynomial)
+        let degree = context.degree
+        return try polynomial.withRows { original throws(HEError) in
+            try prepared.withRows { prepared throws(HEError) in
+                try sums(terms.map(\.key)) { row, body in
+                    RowPool.withScratch(words: (terms.count + 1) * digits.count * degree) { scratch in
+                        let raised = digits.indices.map { index in
+                            if digits[index].range.contains(row) { return original + row * degree }
+                            raise(index, row, original, prepared, into: scratch + index * degree)
+                            return UnsafePointer(scratch + index * degree)
+                        }
+                        var images: [UnsafePointer<UInt64>] = []
+                        for term in terms {
+                            for digit in raised {
+                                let out = scratch + (digits.count + images.count) * degree
+                                term.automorphism.permute(out, digit)
+                                images.append(UnsafePointer(out))
+                            }
+                        }
+                        body(images)
+                    }
+                }
+            }
+        }
+    }
+
+    /// The sums of digits times the keys' halves, divided by P. `raised` hands out a row of every digit, key after key.
     private func sums(
-        _ key: EvaluationKey, raised: (_ row: Int, _ body: ([UnsafePointer<UInt64>]) -> Void) -> Void
+        _ keys: [EvaluationKey], raised: (_ row: Int, _ body: ([UnsafePointer<UInt64>]) -> Void) -> Void
     ) throws(HEError) -> (RNSPolynomial, RNSPolynomial) {
         let keyBasis = context.keyBasis(level: level)
         let degree = context.degree
-        let halves: [RNSPolynomial]
-        do { halves = try key.a } catch {
-            throw .malformedObject(reason: "the uniform halves of a key cannot be made from its seed")
+        var halves: [[RNSPolynomial]] = []
+        for key in keys {
+            do { halves.append(try key.a) } catch {
+                throw .malformedObject(reason: "the uniform halves of a key cannot be made from its seed")
+            }
         }
-        defer { withExtendedLifetime((key, halves)) {} }
-        let (b, a) = (key.b.map { $0.withRows { $0 } }, halves.map { $0.withRows { $0 } })
+        defer { withExtendedLifetime((keys, halves)) {} }
+        // For each digit of each key, where the halves are, and the rows of q that they have, which may be more.
+        let pieces = zip(keys, halves).flatMap { key, halves in
+            digits.indices.map { (b: key.b[$0].withRows { $0 }, a: halves[$0].withRows { $0 }, level: key.id.level) }
+        }
         var sumB = RNSPolynomial(uninitialized: keyBasis, form: .evaluation)
         var sumA = RNSPolynomial(uninitialized: keyBasis, form: .evaluation)
         sumB.withMutableRows { outB in
             sumA.withMutableRows { outA in
                 Parallelism.forEach(below: keyBasis.count) { row in
-                    let keyRow = row < level ? row : key.id.level + row - level
                     raised(row) { x in
+                        let rows = pieces.map { (row < level ? row : $0.level + row - level) * degree }
                         keyBasis.moduli[row].multiplyAccumulate(
-                            outB + row * degree, outA + row * degree, x,
-                            b.prefix(x.count).map { $0 + keyRow * degree },
-                            a.prefix(x.count).map { $0 + keyRow * degree })
+                            outB + row * degree, outA + row * degree, x, zip(pieces, rows).map { $0.b + $1 },
+                            zip(pieces, rows).map { $0.a + $1 })
                     }
                 }
             }

@@ -19,13 +19,13 @@ public struct ObjectHeader: Sendable, Hashable {
     public var galois: UInt32
     /// Ciphertext rows.
     public var level: UInt16
-    /// Digits of a key, polynomials of a ciphertext.
+    /// Digits of a key, polynomials of a ciphertext; 1 of a seeded one.
     public var parts: UInt16
     /// CKKS scale of a ciphertext; 0 for a key.
     public var scale: Double
     /// pd of the parameters.
     public var parameterDigest: [UInt8]
-    /// Seed of the uniform half; zeros for a ciphertext.
+    /// Seed of the uniform half; zeros for a ciphertext that is not seeded.
     public var rho: [UInt8]
     /// Bytes of the whole object.
     public var totalBytes: Int
@@ -228,6 +228,34 @@ extension Ciphertext {
             payloadBytes: Int(header.parts) * RNSPolynomial.packedByteCount(basis))
         try self.init(
             context: context, polynomials: header.polynomials(bytes, count: Int(header.parts), basis: basis),
+            scale: header.scale)
+    }
+}
+
+extension SeededCiphertext {
+    public func serialized() -> [UInt8] {
+        ObjectHeader(
+            type: .ciphertext, level: level, parts: 1, scale: scale, context: context, rho: rho,
+            payloadBytes: RNSPolynomial.packedByteCount(c0.basis)
+        ).serialized([c0])
+    }
+
+    /// Bytes of a serialized seeded ciphertext.
+    public static func serializedByteCount(level: Int, context: EncryptionContext) -> Int {
+        Ciphertext.serializedByteCount(polynomials: 1, level: level, context: context)
+    }
+
+    /// - Throws: ``HEError`` for anything that is not a seeded ciphertext of these parameters.
+    public init(serialized bytes: [UInt8], context: EncryptionContext) throws(HEError) {
+        let header = try ObjectHeader(parsing: bytes)
+        guard header.kind == 0, header.generation == 0, header.galois == 0, header.parts == 1 else {
+            throw .malformedObject(reason: "fields that a seeded ciphertext does not have")
+        }
+        try context.requireLevel(Int(header.level))
+        let basis = context.ciphertextBasis(level: Int(header.level))
+        try header.require(.ciphertext, context: context, payloadBytes: RNSPolynomial.packedByteCount(basis))
+        try self.init(
+            context: context, c0: header.polynomials(bytes, count: 1, basis: basis)[0], rho: header.rho,
             scale: header.scale)
     }
 }

@@ -33,9 +33,13 @@ public final class GaloisAutomorphism: Sendable {
     /// 3^steps modulo 2N for a rotation to the left by `steps` slots; negative steps rotate right.
     public static func element(rotatingBy steps: Int, degree: Int) -> Int {
         let slots = degree / 2
-        let exponent = ((steps % slots) + slots) % slots
-        var element = 1
-        for _ in 0..<exponent { element = (element * 3) & (2 * degree - 1) }
+        var exponent = ((steps % slots) + slots) % slots
+        var (element, power) = (1, 3)
+        while exponent > 0 {
+            if exponent & 1 == 1 { element = (element * power) & (2 * degree - 1) }
+            power = (power * power) & (2 * degree - 1)
+            exponent >>= 1
+        }
         return element
     }
 

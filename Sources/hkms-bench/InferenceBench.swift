@@ -24,7 +24,7 @@ struct InferenceCommand: ParsableCommand {
 
     @Option(name: .long, help: "Model file.") var model: String
     @Option(name: .long, help: "JSON file with a list of network inputs for each record: the batch.") var inputs: String
-    @Option(name: .long, help: "plain or encrypted.") var weights = "plain"
+    @Option(name: .long, help: "plain, encrypted (under the secret key) or publicly-encrypted.") var weights = "plain"
     @Option(name: .long, help: "Flood results to within this precision; raw results where it is missing.")
     var precision: Double?
     @Option(name: .long, help: "Decryptions that flooded results are planned for.") var budget = 1024
@@ -33,7 +33,7 @@ struct InferenceCommand: ParsableCommand {
     func validate() throws {
         guard (1...1024).contains(threads) else { throw ValidationError("--threads is in 1...1024") }
         guard let protection = WeightProtection(rawValue: weights) else {
-            throw ValidationError("--weights is plain or encrypted")
+            throw ValidationError("--weights is plain, encrypted or publicly-encrypted")
         }
         guard precision == nil || protection == .plain else {
             throw ValidationError("flooded results are planned for plain weights alone")
@@ -76,7 +76,7 @@ protocol InferenceCircuit: AnyObject {
     /// Slots of the ciphertexts, block after block.
     func slots(_ records: [[Double]]) -> [[Double]]
     /// Encodes or encrypts the weights.
-    func prepare(_ publicKey: PublicKey) throws
+    func prepare(_ publicKey: PublicKey, _ secret: borrowing SecretKey) throws
     var modelBytes: Int { get }
     func evaluate(_ samples: [Ciphertext], _ keys: EvaluationKeySet) throws -> [Ciphertext]
     func scores(_ results: [Ciphertext], _ secret: borrowing SecretKey, count: Int) throws -> [Double]
@@ -118,15 +118,21 @@ private final class BatchCircuit: InferenceCircuit {
         }
     }
 
-    func prepare(_ publicKey: PublicKey) throws {
+    func prepare(_ publicKey: PublicKey, _ secret: borrowing SecretKey) throws {
         compiled = nil
+        let weights: EncryptedWeights
         switch plan.protection {
-        case .plain: compiled = try BatchModel(model, plan: plan)
+        case .plain:
+            compiled = try BatchModel(model, plan: plan)
+            return
         case .encrypted:
-            let weights = try EncryptedWeights(model, plan: plan, publicKey: publicKey)
-            modelBytes = weights.byteCount
-            compiled = try BatchModel(weights)
+            weights = try EncryptedWeights(model, plan: plan, context: publicKey.context) {
+                try secret.encryptSeeded($0)
+            }
+        case .publiclyEncrypted: weights = try EncryptedWeights(model, plan: plan, publicKey: publicKey)
         }
+        modelBytes = weights.byteCount
+        compiled = try BatchModel(weights)
     }
 
     func evaluate(_ samples: [Ciphertext], _ keys: EvaluationKeySet) throws -> [Ciphertext] {
@@ -176,7 +182,9 @@ private final class FloodedCircuit: InferenceCircuit {
         }
     }
 
-    func prepare(_ publicKey: PublicKey) throws { compiled = try CompiledModel(model, plan: plan) }
+    func prepare(_ publicKey: PublicKey, _ secret: borrowing SecretKey) throws {
+        compiled = try CompiledModel(model, plan: plan)
+    }
 
     func evaluate(_ samples: [Ciphertext], _ keys: EvaluationKeySet) throws -> [Ciphertext] {
         guard let compiled else { throw ValidationError("no model yet") }
@@ -226,7 +234,7 @@ private final class InferenceBench {
             keys = try seed.evaluationKeys(circuit.profile.keys, secret)
         case .model:
             guard let publicKey else { throw ValidationError("no keys yet") }
-            try circuit.prepare(publicKey)
+            try circuit.prepare(publicKey, secret)
             hasModel = true
         case .samples:
             guard let publicKey else { throw ValidationError("no keys yet") }

@@ -20,8 +20,7 @@ import Testing
             keys = try TestKeys(plan)
             switch plan.protection {
             case .plain: compiled = try BatchModel(model, plan: plan)
-            case .encrypted:
-                compiled = try BatchModel(EncryptedWeights(model, plan: plan, publicKey: keys.publicKey))
+            case .encrypted, .publiclyEncrypted: compiled = try BatchModel(keys.encrypt(model, plan))
             }
         }
 
@@ -66,7 +65,7 @@ import Testing
             let model = try InferenceModel(parsing: network.file)
             var kinds: Set<String> = []
             for plan in try BatchPlan.candidates(model, batch: batch, weights: weights)
-            where plan.profile.parameters.logN == 13 || weights == .encrypted && plan.profile.parameters.logN <= 14 {
+            where plan.profile.parameters.logN == 13 || weights.isEncrypted && plan.profile.parameters.logN <= 14 {
                 // One of each layout: the others differ in their primes alone.
                 guard plan.blocks <= 2, kinds.insert("\(plan.layout.kind) \(plan.turns)").inserted else { continue }
                 let bench = try Bench(model, plan)
@@ -100,8 +99,8 @@ import Testing
         #expect(sameClasses)
         // Turns that add up the units are made at the lowest level.
         let levels = bench.plan.profile.evaluationKeys.filter { $0.kind == .galois }.map(\.level)
-        #expect(levels.count <= 10)
-        #expect(levels.count { $0 == 1 } >= 5)
+        #expect(levels.count <= 12)
+        #expect(levels.count { $0 == 1 } >= 9)
     }
 
     @Test("the credit-card model: one feature a ciphertext, no turns")
@@ -148,7 +147,7 @@ import Testing
     func noWeights() throws {
         let model = try InferenceModel(parsing: Network("3-4sq-1").file)
         let plan = try BatchPlan(model, batch: 16, weights: .encrypted)
-        let weights = try EncryptedWeights(model, plan: plan, publicKey: TestKeys(plan).publicKey)
+        let weights = try TestKeys(plan).encrypt(model, plan)
         func numbers(_ layout: BatchLayout) -> [Substring] {
             "\(layout)".split { !"0123456789.e-".contains($0) }.filter { $0.contains("0.") }
         }
@@ -191,23 +190,34 @@ import Testing
         #expect(throws: InferenceError.malformedModel(reason: "the plan is for plain weights")) {
             try EncryptedWeights(model, plan: plan, publicKey: keys.publicKey)
         }
-        let encrypted = try BatchPlan(model, batch: 16, weights: .encrypted)
+        let (encrypted, open) = (
+            try BatchPlan(model, batch: 16, weights: .encrypted),
+            try BatchPlan(model, batch: 16, weights: .publiclyEncrypted)
+        )
         #expect(throws: InferenceError.malformedModel(reason: "the plan is for encrypted weights")) {
             try BatchModel(model, plan: encrypted)
         }
-        if encrypted.profile.parameters != plan.profile.parameters {
-            #expect(throws: HEError.parameterMismatch) {
-                try EncryptedWeights(model, plan: encrypted, publicKey: keys.publicKey)
-            }
+        // Weights under the public key have more noise than the other plan allows for.
+        #expect(throws: InferenceError.malformedModel(reason: "the plan is for encrypted weights")) {
+            try EncryptedWeights(model, plan: encrypted, publicKey: keys.publicKey)
+        }
+        #expect(throws: InferenceError.malformedModel(reason: "the plan is for publicly-encrypted weights")) {
+            try EncryptedWeights(model, plan: open, context: keys.context) { _ in throw HEError.parameterMismatch }
+        }
+        #expect(open.profile.parameters != plan.profile.parameters)
+        #expect(throws: HEError.parameterMismatch) {
+            try EncryptedWeights(model, plan: open, publicKey: keys.publicKey)
         }
     }
 
-    @Test("encrypted weights that are missing, too many, of another level, or no ciphertexts")
-    func badWeights() throws {
+    @Test(
+        "encrypted weights that are missing, too many, of another level, or no ciphertexts",
+        arguments: [WeightProtection.encrypted, .publiclyEncrypted])
+    func badWeights(_ protection: WeightProtection) throws {
         let model = try InferenceModel(parsing: Network("2-3sq-1").file)
-        let plan = try BatchPlan(model, batch: 16, weights: .encrypted)
+        let plan = try BatchPlan(model, batch: 16, weights: protection)
         let keys = try TestKeys(plan)
-        let weights = try EncryptedWeights(model, plan: plan, publicKey: keys.publicKey)
+        let weights = try keys.encrypt(model, plan)
         func load(_ change: (inout [[UInt8]]) -> Void) throws {
             var ciphertexts = weights.ciphertexts
             change(&ciphertexts)
@@ -225,6 +235,11 @@ import Testing
         }
         #expect(throws: HEError.digestMismatch) { try load { $0[0][200] ^= 1 } }
         #expect(throws: HEError.self) { try load { $0[0] = [] } }
+        // A ciphertext of the other kind.
+        let (scale, level) = (plan.profile.scale, plan.profile.inputLevel)
+        let whole = try keys.encrypt([1], scale: scale, level: level).serialized()
+        let seeded = try keys.encryptSeeded([1], scale: scale, level: level).serialized()
+        #expect(throws: HEError.self) { try load { $0[0] = protection == .encrypted ? whole : seeded } }
     }
 
     @Test("blocks of the wrong shape")

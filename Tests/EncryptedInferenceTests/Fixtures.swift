@@ -149,6 +149,20 @@ struct TestKeys {
         try encrypt(slots, scale: model.plan.profile.scale, level: model.plan.profile.inputLevel)
     }
 
+    func encryptSeeded(_ slots: [Double], scale: Double, level: Int) throws -> SeededCiphertext {
+        let secret = try Self.seed(seedByte).secretKey(context)
+        return try secret.encryptSeeded(CKKSEncoder(context).encode(slots, scale: scale, level: level))
+    }
+
+    /// The weights as the plan has them encrypted, under one key or the other.
+    func encrypt(_ model: InferenceModel, _ plan: BatchPlan) throws -> EncryptedWeights {
+        guard plan.protection == .encrypted else {
+            return try EncryptedWeights(model, plan: plan, publicKey: publicKey)
+        }
+        let secret = try Self.seed(seedByte).secretKey(context)
+        return try EncryptedWeights(model, plan: plan, context: context) { try secret.encryptSeeded($0) }
+    }
+
     func decrypt(_ ciphertext: Ciphertext) throws -> [Double] {
         let secret = try Self.seed(seedByte).secretKey(context)
         return try CKKSEncoder(context).decodeReal(secret.decryptRaw(ciphertext))

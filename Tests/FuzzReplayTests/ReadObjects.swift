@@ -38,7 +38,12 @@ enum HEObjects {
         if flags & 1 != 0 { object = repaired(object, doors: flags & 2 != 0) }
         let written: [UInt8]?
         switch kind {
-        case .ciphertext: written = (try? Ciphertext(serialized: object, context: context))?.serialized()
+        case .ciphertext:
+            // A seeded one is of the same type, and never both.
+            let seeded = try? SeededCiphertext(serialized: object, context: context)
+            let whole = try? Ciphertext(serialized: object, context: context)
+            precondition(seeded == nil || whole == nil, "one object has one meaning")
+            written = seeded?.serialized() ?? whole?.serialized()
         case .evaluationKey: written = (try? EvaluationKey(serialized: object, context: context))?.serialized()
         case .publicKey: written = (try? PublicKey(serialized: object, context: context))?.serialized()
         }

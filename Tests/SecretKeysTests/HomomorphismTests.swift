@@ -64,6 +64,10 @@ struct Scheme1 {
         try Self.seed(seedBytes).secretKey(context).encrypt(encoder.encode(complex: values, scale: scale))
     }
 
+    func encryptSeeded(_ values: [Complex<Double>]) throws -> SeededCiphertext {
+        try Self.seed(seedBytes).secretKey(context).encryptSeeded(encoder.encode(complex: values, scale: scale))
+    }
+
     func values(_ seed: Int) -> [Complex<Double>] {
         (0..<encoder.slotCount).map { Complex(.cos(Double($0 * 3 + seed)), .sin(Double($0 * 5 + seed * 11))) }
     }

@@ -9,7 +9,7 @@ import Testing
 /// Serialized objects of one parameter set, and their parsers under one name.
 struct SerializedObjects {
     enum Kind: CaseIterable, CustomTestStringConvertible {
-        case publicKey, relinearization, galois, ciphertext, product
+        case publicKey, relinearization, galois, ciphertext, product, seeded
 
         var testDescription: String { "\(self)" }
     }
@@ -25,6 +25,7 @@ struct SerializedObjects {
         bytes[.galois] = try #require(scheme.keys.galois[3]).serialized()
         bytes[.ciphertext] = ciphertext.serialized()
         bytes[.product] = try scheme.evaluator.multiplyWithoutRelinearization(ciphertext, ciphertext).serialized()
+        bytes[.seeded] = try scheme.encryptSeeded(scheme.values(1)).serialized()
     }
 
     init(_ bench: BFVBench) throws {
@@ -35,6 +36,9 @@ struct SerializedObjects {
         bytes[.galois] = try #require(bench.keys.galois[3]).serialized()
         bytes[.ciphertext] = ciphertext.serialized()
         bytes[.product] = try bench.evaluator.multiplyWithoutRelinearization(ciphertext, ciphertext).serialized()
+        bytes[.seeded] = try SeededCiphertext(
+            context: context, c0: ciphertext.polynomials[0], rho: [UInt8](1...32), scale: 1
+        ).serialized()
     }
 
     /// N = 2^11, two primes q and one p of 26 bits: not secure, but quick to parse.
@@ -53,6 +57,7 @@ struct SerializedObjects {
         case .publicKey: try PublicKey(serialized: bytes, context: context).serialized()
         case .relinearization, .galois: try EvaluationKey(serialized: bytes, context: context).serialized()
         case .ciphertext, .product: try Ciphertext(serialized: bytes, context: context).serialized()
+        case .seeded: try SeededCiphertext(serialized: bytes, context: context).serialized()
         }
     }
 }
@@ -148,6 +153,13 @@ extension [UInt8] {
             #expect(read.scale == ciphertext.scale)
             #expect(try largestError(scheme.decrypt(read), x) < 1e-2)
         }
+        // c_1 is what the seed says, in whatever context it is expanded.
+        let seeded = try SeededCiphertext(serialized: objects[.seeded], context: other)
+        #expect(
+            objects[.seeded].count
+                == SeededCiphertext.serializedByteCount(level: seeded.level, context: scheme.context))
+        #expect(2 * objects[.seeded].count == objects[.ciphertext].count + ObjectHeader.byteCount + 32)
+        #expect(try largestError(scheme.decrypt(seeded.expanded()), scheme.values(1)) < 1e-4)
         for id in [galois.id, EvaluationKeyID(kind: .relinearization, level: scheme.context.maximumLevel)] {
             let kind: SerializedObjects.Kind = id.kind == .galois ? .galois : .relinearization
             #expect(objects[kind].count == EvaluationKey.serializedByteCount(id, context: scheme.context))
@@ -162,6 +174,7 @@ extension [UInt8] {
             (.publicKey, .publicKey, 2, 0, 0, 0), (.relinearization, .evaluationKey, 3, 0, 2, 0),
             (.galois, .evaluationKey, 4, 3, 2, 0), (.ciphertext, .ciphertext, 0, 0, 2, scheme.scale),
             (.product, .ciphertext, 0, 0, 3, scheme.scale * scheme.scale),
+            (.seeded, .ciphertext, 0, 0, 1, scheme.scale),
         ]
         for (kind, type, rawKind, galois, parts, scale) in expected {
             let header = try ObjectHeader(parsing: objects[kind])
@@ -341,6 +354,39 @@ extension [UInt8] {
         expect(
             .unexpectedObject(found: "EVAL", expected: "CIPH"), good.replacing(HeaderField.type, type).resealed,
             as: kind)
+    }
+
+    @Test("fields of a seeded ciphertext, which is no ciphertext to others")
+    func seededFields() throws {
+        let good = small[.seeded]
+        for bytes in [
+            good.replacing(HeaderField.kind, UInt16(1)), good.replacing(HeaderField.generation, UInt32(1)),
+            good.replacing(HeaderField.galois, UInt32(3)), good.replacing(HeaderField.parts, UInt16(0)),
+            good.replacing(HeaderField.parts, UInt16(2)), small[.ciphertext], small[.product],
+        ] {
+            expectMalformed("fields that a seeded ciphertext does not have", bytes.resealed, as: .seeded)
+        }
+        expectMalformed("fields that a ciphertext does not have", good, as: .ciphertext)
+        for level in [0, 3, .max] as [UInt16] {
+            expect(
+                .invalidLevel(Int(level), maximum: 2), good.replacing(HeaderField.level, level).resealed, as: .seeded)
+        }
+        expectMalformed(
+            "its length does not fit its parameters", good.replacing(HeaderField.level, UInt16(1)).resealed,
+            as: .seeded)
+        for scale in [0, 0.5, -1, .infinity] as [Double] {
+            expect(
+                .invalidScale(scale), good.replacing(HeaderField.scale, scale.bitPattern).resealed, as: .seeded)
+        }
+        let c0 = try SeededCiphertext(serialized: good, context: small.context).c0
+        #expect(throws: HEError.malformedObject(reason: "the seed of a ciphertext has 32 bytes")) {
+            try SeededCiphertext(context: small.context, c0: c0, rho: [1], scale: 2)
+        }
+        // Another seed is another ciphertext: it is read, and expands to something else.
+        let other = try SeededCiphertext(
+            serialized: good.replacing(HeaderField.rho, [UInt8](1...32)).resealed, context: small.context)
+        let expanded = try SeededCiphertext(serialized: good, context: small.context).expanded()
+        #expect(try other.expanded().serialized() != expanded.serialized())
     }
 
     // MARK: Lengths

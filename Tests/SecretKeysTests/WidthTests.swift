@@ -35,10 +35,11 @@ import Testing
             let rotated = try evaluator.rotate(encrypted, by: 1, keys: keys)
             let hoisted = try evaluator.rotate(encrypted, bySteps: [0, 1], keys: keys)
             #expect(hoisted.map { $0.serialized() } == [encrypted.serialized(), rotated.serialized()])
+            let added = try evaluator.addRotations(encrypted, bySteps: [1, 0, 1], keys: keys)
             let decoded = try encoder.decodeReal(secret.decryptRaw(rotated))
             var results = [
                 publicKey.serialized(), relinearization.serialized(), rotation.serialized(), product.serialized(),
-                rotated.serialized(), decoded.withUnsafeBytes { Array($0) },
+                rotated.serialized(), added.serialized(), decoded.withUnsafeBytes { Array($0) },
             ]
             if level > 1 { results.append(try evaluator.rescale(product).serialized()) }
             return results
@@ -49,6 +50,40 @@ import Testing
             Parallelism.width = width
             let together = try everything()
             #expect(together == alone, "width \(width)")
+        }
+    }
+
+    @Test(
+        "rotations that are added up before they are divided by P are their sum, with no more noise",
+        arguments: [("ckks-13", 2, 2), ("ckks-14", 4, 2), ("ckks-14", 4, 4)])
+    func addedRotations(name: String, keyLevel: Int, level: Int) throws {
+        let steps = [1, 17, 0, -3]
+        let scheme = try Scheme1(name, rotations: [1, 17, -3], keyLevel: keyLevel)
+        let values = scheme.values(1)
+        let encrypted = try scheme.encrypt(values, level: level)
+        let found = try scheme.decrypt(
+            scheme.evaluator.addRotations(encrypted, bySteps: steps, keys: scheme.keys))
+        let count = values.count
+        let expected = values.indices.map { slot in
+            steps.reduce(values[slot]) { $0 + values[(slot + $1 + count) % count] }
+        }
+        var oneByOne = encrypted
+        for step in steps {
+            oneByOne = try scheme.evaluator.add(
+                oneByOne, scheme.evaluator.rotate(encrypted, by: step, keys: scheme.keys))
+        }
+        let error = largestError(found, expected)
+        #expect(error <= 1.25 * largestError(try scheme.decrypt(oneByOne), expected))
+        #expect(error < 1e-3)
+        let same = try scheme.evaluator.addRotations(encrypted, bySteps: [], keys: EvaluationKeySet())
+        #expect(same.serialized() == encrypted.serialized())
+        let element = GaloisAutomorphism.element(rotatingBy: 5, degree: scheme.context.degree)
+        #expect(throws: HEError.missingGaloisKey(element: element, steps: 5)) {
+            try scheme.evaluator.addRotations(encrypted, bySteps: [1, 5], keys: scheme.keys)
+        }
+        let product = try scheme.evaluator.multiplyWithoutRelinearization(encrypted, encrypted)
+        #expect(throws: HEError.unexpectedPolynomialCount(3, expected: "2: relinearize first")) {
+            try scheme.evaluator.addRotations(product, bySteps: [1], keys: scheme.keys)
         }
     }
 
