@@ -1,5 +1,4 @@
 import SecretMemory
-import Synchronization
 
 #if canImport(Glibc)
     import Glibc
@@ -12,22 +11,21 @@ import Synchronization
 ///
 /// It holds what was there last: messages are zeroed before they are given back, keys and errors are never here.
 package enum RowPool {
-    private struct State: @unchecked Sendable {
-        // Sendable: the pointers are nobody else's.
+    private struct State {
         var free: [Int: [UnsafeMutablePointer<UInt64>]] = [:]
         var bytes = 0
     }
-    private static let state = Mutex(State())
+    private static let state = BriefLock(State())
     /// More than this is given back to the system.
     private static let limit = 128 << 20
 
     static func take(_ count: Int) -> UnsafeMutablePointer<UInt64> {
-        let kept: Int? = state.withLock { state in
+        let kept: UnsafeMutablePointer<UInt64>? = state.withLock { state in
             guard let pointer = state.free[count]?.popLast() else { return nil }
             state.bytes -= count * 8
-            return Int(bitPattern: pointer)
+            return pointer
         }
-        if let kept, let pointer = UnsafeMutablePointer<UInt64>(bitPattern: kept) { return pointer }
+        if let kept { return kept }
         // From 2 MiB on by huge pages: an evaluation key would be thousands of page faults.
         let huge = 2 << 20
         let bytes = count * 8
@@ -39,24 +37,22 @@ package enum RowPool {
     }
 
     static func give(_ words: UnsafeMutablePointer<UInt64>, _ count: Int) {
-        let address = Int(bitPattern: words)
-        let dropped: [Int] = state.withLock { state in
-            var dropped: [Int] = []
+        let dropped: [UnsafeMutablePointer<UInt64>] = state.withLock { state in
+            var dropped: [UnsafeMutablePointer<UInt64>] = []
             if state.bytes + count * 8 > limit {
                 // What other parameters left behind goes first.
                 for size in state.free.keys where size != count {
-                    dropped += (state.free[size] ?? []).map { Int(bitPattern: $0) }
+                    dropped += state.free[size] ?? []
                     state.bytes -= (state.free[size]?.count ?? 0) * size * 8
                     state.free[size] = nil
                 }
             }
-            guard state.bytes + count * 8 <= limit, let pointer = UnsafeMutablePointer<UInt64>(bitPattern: address)
-            else { return dropped + [address] }
-            state.free[count, default: []].append(pointer)
+            guard state.bytes + count * 8 <= limit else { return dropped + [words] }
+            state.free[count, default: []].append(words)
             state.bytes += count * 8
             return dropped
         }
-        for address in dropped { UnsafeMutableRawPointer(bitPattern: address)?.deallocate() }
+        for words in dropped { UnsafeMutableRawPointer(words).deallocate() }
     }
 
     /// Memory of `count` words, of any content, for the time of `body`.

@@ -110,6 +110,93 @@ import Testing
         #expect(calls.withLock { $0.most } == 2)
     }
 
+    @Test("a thread without numbers of the outer call joins the inner one", arguments: [0, 1])
+    func nested(short: Int) {
+        Parallelism.width = 2
+        defer { Parallelism.width = 1 }
+        // Both calls have begun, each on one of the two threads, before one of them ends.
+        let begun = Atomic<Int>(0)
+        let most = Mutex(0)
+        Parallelism.forEach(below: 2) { index in
+            begun.add(1, ordering: .relaxed)
+            while begun.load(ordering: .relaxed) < 2 { usleep(100) }
+            guard index != short else { return }
+            for _ in 0..<200 {
+                let seen = mostAtATime()
+                most.withLock { $0 = max($0, seen) }
+                if seen >= 2 { break }
+            }
+        }
+        #expect(most.withLock { $0 } == 2)
+    }
+
+    @Test("calls within calls within calls are all made, by no more threads than there may be", arguments: [2, 3, 8])
+    func bounded(width: Int) {
+        Parallelism.width = width
+        defer { Parallelism.width = 1 }
+        let calls = Mutex((running: 0, most: 0, all: 0))
+        for _ in 0..<20 {
+            Parallelism.forEach(below: 3) { _ in
+                Parallelism.forEachPart(of: 5) { part in
+                    for _ in part {
+                        Parallelism.forEach(below: 7) { _ in
+                            calls.withLock {
+                                $0 = ($0.running + 1, max($0.most, $0.running + 1), $0.all + 1)
+                            }
+                            if width < 8 { sched_yield() }
+                            calls.withLock { $0.running -= 1 }
+                        }
+                    }
+                }
+            }
+        }
+        #expect(calls.withLock { $0.all } == 20 * 3 * 5 * 7)
+        #expect(calls.withLock { $0.most } <= width)
+    }
+
+    @Test("operations of several threads leave a thread to each other and lose nothing")
+    func several() async {
+        Parallelism.width = 3
+        defer { Parallelism.width = 1 }
+        let sums = await withTaskGroup(of: Int.self) { group in
+            for _ in 0..<8 {
+                group.addTask {
+                    Parallelism.occupying {
+                        let sum = Atomic<Int>(0)
+                        for _ in 0..<50 {
+                            Parallelism.forEach(below: 4) { outer in
+                                Parallelism.forEach(below: 5) { sum.add(outer * $0, ordering: .relaxed) }
+                            }
+                        }
+                        return sum.load(ordering: .relaxed)
+                    }
+                }
+            }
+            return await group.reduce(into: []) { $0.append($1) }
+        }
+        #expect(sums == [Int](repeating: 50 * 6 * 10, count: 8))
+        // All places are free again.
+        #expect((1...3).contains(mostAtATime()))
+        let parts = Mutex(0)
+        Parallelism.forEachPart(of: 9) { _ in parts.withLock { $0 += 1 } }
+        #expect(parts.withLock { $0 } == 3)
+    }
+
+    @Test("an error of an inner call comes out of the outer one")
+    func innerFailure() {
+        Parallelism.width = 4
+        defer { Parallelism.width = 1 }
+        for _ in 0..<50 {
+            #expect(throws: Failure(index: 11)) {
+                try Parallelism.forEach(below: 3) { (outer) throws(Failure) in
+                    try Parallelism.forEach(below: 12) { (index) throws(Failure) in
+                        if outer == 1, index == 11 { throw Failure(index: index) }
+                    }
+                }
+            }
+        }
+    }
+
     @Test("results are in the order of their numbers", arguments: [1, 3])
     func map(width: Int) throws {
         Parallelism.width = width
