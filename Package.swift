@@ -19,11 +19,14 @@ let package = Package(
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-asn1", from: "1.7.4"),
+        .package(url: "https://github.com/apple/swift-certificates", from: "1.21.1"),
         .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
         .package(url: "https://github.com/apple/swift-http-structured-headers", from: "1.7.0"),
         .package(url: "https://github.com/apple/swift-http-types", from: "1.8.0"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+        .package(url: "https://github.com/apple/swift-nio-extras", from: "1.35.2"),
         .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.6"),
         .package(url: "https://github.com/apple/swift-numerics", from: "1.1.1"),
         .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
@@ -47,7 +50,8 @@ let package = Package(
         .target(
             name: "ServiceKit",
             dependencies: [
-                "SecretMemory", .crypto, .httpTypes, .nioCore, .nioPosix, .structuredFieldValues, .yams,
+                "SecretMemory", .certificateReloading, .crypto, .httpTypes, .nioCore, .nioPosix, .nioSSL,
+                .structuredFieldValues, .x509, .yams,
             ],
             swiftSettings: swiftSettings),
 
@@ -66,7 +70,8 @@ let package = Package(
         .target(
             name: "ServerKit",
             dependencies: [
-                "ServiceKit", .httpTypes, .hummingbird, .hummingbirdCore, .logging, .nioCore, .nioHTTP1,
+                "ServiceKit", .certificateReloading, .httpTypes, .hummingbird, .hummingbirdCore, .hummingbirdHTTP2,
+                .hummingbirdTLS, .logging, .nioCore, .nioHTTP1, .nioSSL, .serviceLifecycle,
             ],
             swiftSettings: swiftSettings),
 
@@ -100,7 +105,8 @@ let package = Package(
         .target(
             name: "TrustedKMSOpenBao",
             dependencies: [
-                "KeyManagement", "SecretMemory", .asyncHTTPClient, .nioCore, .nioHTTP1, .nioPosix, .nioSSL,
+                "KeyManagement", "SecretMemory", "ServiceKit", .asyncHTTPClient, .nioCore, .nioHTTP1, .nioPosix,
+                .nioSSL,
             ],
             swiftSettings: swiftSettings),
         .target(name: "StorageFiles", dependencies: ["KeyManagement"], swiftSettings: swiftSettings),
@@ -131,8 +137,8 @@ let package = Package(
                 "Attestation", "CWipingFree", "DataFiles", "Gateway", "HKMSClient", "HomomorphicEncryption",
                 "KeyManagement",
                 "RLWE", "SecretKeys", "SecretMemory", "ServiceKit", "StorageFiles", "StorageSQLite",
-                "TrustedKMSOpenBao", "TrustedKMSSoftware", .argumentParser, .crypto, .logging, .nioCore,
-                .serviceLifecycle,
+                "TrustedKMSOpenBao", "TrustedKMSSoftware", .argumentParser, .asn1, .crypto, .logging, .nioCore,
+                .serviceLifecycle, .x509,
             ],
             swiftSettings: swiftSettings),
         .executableTarget(
@@ -262,7 +268,11 @@ let package = Package(
 
 extension Target.Dependency {
     static var argumentParser: Self { .product(name: "ArgumentParser", package: "swift-argument-parser") }
+    static var asn1: Self { .product(name: "SwiftASN1", package: "swift-asn1") }
     static var asyncHTTPClient: Self { .product(name: "AsyncHTTPClient", package: "async-http-client") }
+    static var certificateReloading: Self {
+        .product(name: "NIOCertificateReloading", package: "swift-nio-extras")
+    }
     static var complexModule: Self { .product(name: "ComplexModule", package: "swift-numerics") }
     static var crypto: Self { .product(name: "Crypto", package: "swift-crypto") }
     static var cryptoExtras: Self { .product(name: "CryptoExtras", package: "swift-crypto") }
@@ -271,6 +281,8 @@ extension Target.Dependency {
     static var httpTypes: Self { .product(name: "HTTPTypes", package: "swift-http-types") }
     static var hummingbird: Self { .product(name: "Hummingbird", package: "hummingbird") }
     static var hummingbirdCore: Self { .product(name: "HummingbirdCore", package: "hummingbird") }
+    static var hummingbirdHTTP2: Self { .product(name: "HummingbirdHTTP2", package: "hummingbird") }
+    static var hummingbirdTLS: Self { .product(name: "HummingbirdTLS", package: "hummingbird") }
     static var hummingbirdTesting: Self { .product(name: "HummingbirdTesting", package: "hummingbird") }
     static var logging: Self { .product(name: "Logging", package: "swift-log") }
     static var nioCore: Self { .product(name: "NIOCore", package: "swift-nio") }
@@ -283,5 +295,6 @@ extension Target.Dependency {
         .product(name: "StructuredFieldValues", package: "swift-http-structured-headers")
     }
     static var swiftCSV: Self { .product(name: "SwiftCSV", package: "SwiftCSV") }
+    static var x509: Self { .product(name: "X509", package: "swift-certificates") }
     static var yams: Self { .product(name: "Yams", package: "Yams") }
 }

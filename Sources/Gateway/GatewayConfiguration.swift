@@ -21,6 +21,9 @@ public struct GatewayConfiguration: Sendable {
         public let name: String
         public let url: String
         public let publicKey: VerificationKey
+        /// What the unit is shown, and whom it is believed from; used with `https` alone.
+        public let tls: ClientTLS
+        public let certificate: CertificateFiles?
         public let `operator`: KeySetOwner?
 
         var registered: RegisteredUnit {
@@ -82,7 +85,7 @@ public struct GatewayConfiguration: Sendable {
             key(identity, "earlierManifestKeys", $0)
         }
         development = root.bool("development", default: false)
-        listen = ListenAddress(root.optionalSection("listen"), defaultPort: 8080)
+        listen = ListenAddress(root.optionalSection("listen"), in: root, defaultPort: 8080, path: path)
         let memory = root.optionalSection("memory")
         let lock = memory?.optionalEnumeration("lock", of: MemoryLockPolicy.self) ?? .required
         if lock == .preferred, !development {
@@ -100,14 +103,24 @@ public struct GatewayConfiguration: Sendable {
             let unitName = name(section, "name")
             if !names.insert(unitName).inserted { section.fail("name", "is used by two units") }
             let url = section.string("url")
-            if !Self.isLoopback(url) {
-                section.fail("url", "must be http://127.0.0.1:PORT, http://[::1]:PORT or http://localhost:PORT")
+            Self.check(url, development: root.bool("development", default: false), section)
+            let tls = section.optionalSection("tls")
+            let certificate = tls.flatMap { $0.optionalString("certificate") }
+            if url.hasPrefix("https:"), certificate == nil {
+                section.fail(
+                    "tls", "needs certificate and key: an evaluation unit lets in gateways by their certificates")
             }
             let runner = section.optionalString("operator").map {
                 KeySetOwner(kind: .user, issuer: "static", subject: $0)
             }
             guard let publicKey = key(section, "publicKey", section.string("publicKey")) else { return nil }
-            return Unit(name: unitName, url: url, publicKey: publicKey, operator: runner)
+            return Unit(
+                name: unitName, url: url, publicKey: publicKey,
+                tls: ClientTLS(authorities: tls?.optionalString("authorities").map(path)),
+                certificate: certificate.map {
+                    CertificateFiles(certificate: path($0), key: path(tls?.string("key") ?? ""))
+                },
+                operator: runner)
         }
         decryptAnyOwners = (root.optionalSection("decryptAny")?.strings("owners", default: []) ?? []).map {
             KeySetOwner(kind: .user, issuer: "static", subject: $0)
@@ -137,9 +150,21 @@ public struct GatewayConfiguration: Sendable {
             audience: section?.optionalEnumeration("audience", of: ReleaseAudience.self) ?? .owner)
     }
 
-    static func isLoopback(_ url: String) -> Bool {
-        guard let parsed = URL(string: url), parsed.scheme == "http", let host = parsed.host() else { return false }
-        return ["127.0.0.1", "::1", "[::1]", "localhost"].contains(host)
-            && (parsed.path() == "" || parsed.path() == "/")
+    /// https anywhere; http in development, to this machine.
+    private static func check(_ url: String, development: Bool, _ section: YAMLSection) {
+        let parsed = URL(string: url)
+        guard let parsed, let host = parsed.host(), !host.isEmpty, ["", "/"].contains(parsed.path()),
+            parsed.user() == nil, parsed.query() == nil, parsed.fragment() == nil,
+            ["http", "https"].contains(parsed.scheme)
+        else {
+            section.fail("url", "must be https://HOST:PORT")
+            return
+        }
+        if parsed.scheme == "https" { return }
+        if !["127.0.0.1", "::1", "[::1]", "localhost"].contains(host) {
+            section.fail("url", "must be https://HOST:PORT; http:// is for 127.0.0.1, [::1] and localhost only")
+        } else if !development {
+            section.fail("url", "must be https://HOST:PORT; http:// is for development: true only")
+        }
     }
 }

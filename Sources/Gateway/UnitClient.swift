@@ -6,13 +6,36 @@ import KeyManagement
 import Logging
 import NIOCore
 import NIOHTTP1
+import ServerKit
 import ServiceKit
+import ServiceLifecycle
 
 #if canImport(FoundationEssentials)
     import FoundationEssentials
 #else
     import Foundation
 #endif
+
+/// The connections to one evaluation unit, under its own authorities and with the gateway's certificate for it.
+struct UnitTransport: Sendable {
+    let unit: GatewayConfiguration.Unit
+    let http: HTTPClient
+    /// Looks for renewed certificates.
+    let services: [any Service]
+
+    /// - Throws: `TLSError` where a file of the unit's `tls` cannot be used.
+    init(_ unit: GatewayConfiguration.Unit, logger: Logger) throws(TLSError) {
+        self.unit = unit
+        var configuration = HTTPClient.Configuration()
+        configuration.redirectConfiguration = .disallow
+        configuration.timeout.connect = .seconds(5)
+        configuration.httpVersion = .http1Only
+        let reloader = try unit.certificate?.reloader { event in event.log(to: logger) }
+        configuration.tlsConfiguration = try unit.tls.configuration(identity: reloader)
+        http = HTTPClient(eventLoopGroupProvider: .singleton, configuration: configuration)
+        services = reloader.map { [CertificateReloading(reloader: $0)] } ?? []
+    }
+}
 
 /// Speaks to one evaluation unit; every request is signed by the gateway's request key (RFC 9421).
 struct UnitClient: Sendable {

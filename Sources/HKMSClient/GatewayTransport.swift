@@ -44,16 +44,9 @@ struct GatewayTransport: Sendable {
 
         var configuration = HTTPClient.Configuration()
         if self.address.usesTLS {
-            var tls = TLSConfiguration.makeClientConfiguration()
-            tls.minimumTLSVersion = .tlsv13
-            if let path = caCertificateFile {
-                guard let certificates = try? NIOSSLCertificate.fromPEMFile(path) else {
-                    throw .caCertificate(path: path, reason: "cannot be read as PEM certificates")
-                }
-                guard !certificates.isEmpty else { throw .caCertificate(path: path, reason: "holds none") }
-                tls.trustRoots = .certificates(certificates)
-            }
-            configuration.tlsConfiguration = tls
+            do {
+                configuration.tlsConfiguration = try ClientTLS(authorities: caCertificateFile).configuration()
+            } catch { throw .caCertificate(path: caCertificateFile ?? "", reason: error.reason) }
         }
         // A redirect would carry the token to a host that nobody named.
         configuration.redirectConfiguration = .disallow

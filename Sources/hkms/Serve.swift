@@ -62,6 +62,9 @@ struct Serve: AsyncParsableCommand {
             throw FlowFailure(error)
         } catch let error as KMSError {
             throw FlowFailure(.kms(error))
+        } catch let error as TLSError {
+            try? FileHandle.standardError.write(contentsOf: Data("\(config): \(error)\n".utf8))
+            throw ExitCode(78)
         }
     }
 
@@ -83,7 +86,7 @@ struct Serve: AsyncParsableCommand {
         let keys = try await InstallationKeys.open(
             Array(sealed), installation: configuration.installation, tenant: configuration.tenant, kms: kms,
             key: settings.kms.key)
-        let gateway = Gateway(
+        let gateway = try Gateway(
             configuration: configuration, kms: kms, kmsKey: settings.kms.key, keys: keys,
             objects: try FileObjectStore(directory: configuration.objectsDirectory),
             metadata: try SQLiteMetadataStore(path: configuration.metadataFile),
@@ -91,7 +94,7 @@ struct Serve: AsyncParsableCommand {
         try await gateway.recover()
         let portFile = portFile
         let listen = configuration.listen
-        let application = gateway.application { port in
+        let services = try gateway.services { port in
             logger.notice("hkms gateway is ready", metadata: ["url": "\(listen.url(boundPort: port))"])
             if let portFile, let port {
                 try? Data("\(port)\n".utf8).write(to: URL(fileURLWithPath: portFile), options: .atomic)
@@ -99,7 +102,7 @@ struct Serve: AsyncParsableCommand {
         }
         let group = ServiceGroup(
             configuration: .init(
-                services: [application], gracefulShutdownSignals: [.sigterm, .sigint], logger: logger))
+                services: services, gracefulShutdownSignals: [.sigterm, .sigint], logger: logger))
         try await group.run()
     }
 }
