@@ -35,6 +35,7 @@ let package = Package(
         .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
         .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
         .package(url: "https://github.com/swiftcsv/SwiftCSV", from: "0.10.0"),
+        .package(url: "https://github.com/vapor/jwt-kit", from: "5.7.1"),
     ],
     targets: [
         // Floor 0
@@ -109,6 +110,10 @@ let package = Package(
                 .nioSSL,
             ],
             swiftSettings: swiftSettings),
+        .target(
+            name: "IdentityOIDC",
+            dependencies: ["ServiceKit", .asyncHTTPClient, .jwtKit, .logging, .nioCore, .nioHTTP1],
+            swiftSettings: swiftSettings),
         .target(name: "StorageFiles", dependencies: ["KeyManagement"], swiftSettings: swiftSettings),
         .target(name: "StorageSQLite", dependencies: ["KeyManagement", .grdb], swiftSettings: swiftSettings),
         .target(
@@ -135,8 +140,8 @@ let package = Package(
             name: "hkms",
             dependencies: [
                 "Attestation", "CWipingFree", "DataFiles", "Gateway", "HKMSClient", "HomomorphicEncryption",
-                "KeyManagement",
-                "RLWE", "SecretKeys", "SecretMemory", "ServiceKit", "StorageFiles", "StorageSQLite",
+                "IdentityOIDC", "KeyManagement", "RLWE", "SecretKeys", "SecretMemory", "ServiceKit", "StorageFiles",
+                "StorageSQLite",
                 "TrustedKMSOpenBao", "TrustedKMSSoftware", .argumentParser, .asn1, .crypto, .logging, .nioCore,
                 .serviceLifecycle, .x509,
             ],
@@ -284,6 +289,7 @@ extension Target.Dependency {
     static var hummingbirdHTTP2: Self { .product(name: "HummingbirdHTTP2", package: "hummingbird") }
     static var hummingbirdTLS: Self { .product(name: "HummingbirdTLS", package: "hummingbird") }
     static var hummingbirdTesting: Self { .product(name: "HummingbirdTesting", package: "hummingbird") }
+    static var jwtKit: Self { .product(name: "JWTKit", package: "jwt-kit") }
     static var logging: Self { .product(name: "Logging", package: "swift-log") }
     static var nioCore: Self { .product(name: "NIOCore", package: "swift-nio") }
     static var nioHTTP1: Self { .product(name: "NIOHTTP1", package: "swift-nio") }

@@ -97,7 +97,8 @@ public final class Gateway: Sendable {
         router.add(middleware: ProblemMiddleware(ErrorProblems.problem(for:)))
         router.get("livez") { _, _ in try Response.json(["live": true]) }
         router.get("readyz") { [self] _, _ in
-            let problems = requests.isDraining ? ["shutting down"] : await manager.unavailableSystems()
+            var problems = requests.isDraining ? ["shutting down"] : []
+            if problems.isEmpty { problems = await manager.unavailableSystems() + authenticator.problems() }
             return try Response.json(
                 Readiness(ready: problems.isEmpty, problems: problems),
                 status: problems.isEmpty ? .ok : .serviceUnavailable)
@@ -121,6 +122,7 @@ public final class Gateway: Sendable {
         await jobs.finish(within: .seconds(20))
         await pool.shutdown()
         for transport in transports { try? await transport.http.shutdown() }
+        await authenticator.shutdown()
         await kms.shutdown()
     }
 
@@ -169,7 +171,8 @@ struct BearerMiddleware: RouterMiddleware {
     static let unauthenticated = Problem(
         name: "unauthenticated", title: "Who are you?", status: 401,
         detail: "The request has no valid bearer token.",
-        fix: "Send Authorization: Bearer with a token of the tokens file; the CLI takes --token-file.")
+        fix: "Send Authorization: Bearer with a token of one of the gateway's issuers, not expired and for its "
+            + "audience; the CLI takes --token-file.")
 
     func handle(
         _ request: Request, context: Context, next: (Request, Context) async throws -> Response

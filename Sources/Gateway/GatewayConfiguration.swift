@@ -43,7 +43,6 @@ public struct GatewayConfiguration: Sendable {
     public let sealedKeyFile: String
     /// Earlier manifest keys that are still believed.
     public let pinnedManifestKeys: [VerificationKey]
-    public let tokensFile: String
     public let units: [Unit]
     public let decryptAnyOwners: [KeySetOwner]
     /// What flooded results have where nothing is asked.
@@ -97,7 +96,6 @@ public struct GatewayConfiguration: Sendable {
         let storage = root.section("storage")
         objectsDirectory = path(storage.string("objects"))
         metadataFile = path(storage.string("metadata"))
-        tokensFile = path(root.section("identity").string("tokens"))
         var names: Set<String> = []
         units = root.optionalSections("units").compactMap { section in
             let unitName = name(section, "name")
@@ -110,9 +108,7 @@ public struct GatewayConfiguration: Sendable {
                 section.fail(
                     "tls", "needs certificate and key: an evaluation unit lets in gateways by their certificates")
             }
-            let runner = section.optionalString("operator").map {
-                KeySetOwner(kind: .user, issuer: "static", subject: $0)
-            }
+            let runner = section.optionalString("operator").map(Self.user)
             guard let publicKey = key(section, "publicKey", section.string("publicKey")) else { return nil }
             return Unit(
                 name: unitName, url: url, publicKey: publicKey,
@@ -122,15 +118,22 @@ public struct GatewayConfiguration: Sendable {
                 },
                 operator: runner)
         }
-        decryptAnyOwners = (root.optionalSection("decryptAny")?.strings("owners", default: []) ?? []).map {
-            KeySetOwner(kind: .user, issuer: "static", subject: $0)
-        }
+        decryptAnyOwners = (root.optionalSection("decryptAny")?.strings("owners", default: []) ?? []).map(Self.user)
         release = Self.release(root.optionalSection("release"))
         let limits = root.optionalSection("limits")
         bodyBytes = (limits?.int("bodyMiB", default: 64, in: 1...1024) ?? 64) << 20
         threads = limits?.int("threads", default: processors, in: 1...1024) ?? processors
         queued = limits?.int("queued", default: 256, in: 1...65_536) ?? 256
         jobs = limits?.int("jobs", default: 16, in: 1...1024) ?? 16
+    }
+
+    /// `ISSUER SUBJECT`, or the subject of a static token alone.
+    static func user(_ text: String) -> KeySetOwner {
+        if let blank = text.firstIndex(of: " "), text[..<blank].contains("://") {
+            return KeySetOwner(
+                kind: .user, issuer: String(text[..<blank]), subject: String(text[text.index(after: blank)...]))
+        }
+        return KeySetOwner(kind: .user, issuer: StaticTokenFile.issuer, subject: text)
     }
 
     private static func release(_ section: YAMLSection?) -> ReleaseRequest {

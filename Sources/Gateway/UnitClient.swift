@@ -165,7 +165,7 @@ struct UnitClient: Sendable {
         let response: HTTPClientResponse
         let collected: [UInt8]
         do {
-            (response, collected) = try await Self.within(timeout) { [http] in
+            (response, collected) = try await TimeLimit.run(within: .nanoseconds(timeout.nanoseconds)) { [http] in
                 let response = try await http.execute(prepared, timeout: timeout)
                 return (response, Array(try await response.body.collect(upTo: limit).readableBytesView))
             }
@@ -198,28 +198,6 @@ struct UnitClient: Sendable {
         }
         let timings = ServerTiming(fieldValue: response.headers.first(name: "Server-Timing") ?? "")
         return (collected, timings)
-    }
-
-    /// Ends with the last byte of an answer, where the client's own deadline ends with its head: a unit that stops in
-    /// the middle holds nobody up for longer.
-    private static func within<Result: Sendable>(
-        _ timeout: TimeAmount, _ body: @escaping @Sendable () async throws -> Result
-    ) async throws -> Result {
-        try await withThrowingTaskGroup(of: Result.self) { group in
-            defer { group.cancelAll() }
-            group.addTask {
-                let result = try await body()
-                // A cancelled body ends as if it were whole.
-                try Task.checkCancellation()
-                return result
-            }
-            group.addTask {
-                try await Task.sleep(for: .nanoseconds(timeout.nanoseconds))
-                throw HTTPClientError.deadlineExceeded
-            }
-            guard let result = try await group.next() else { throw CancellationError() }
-            return result
-        }
     }
 
     private func malformed(_ what: String) -> Problem {

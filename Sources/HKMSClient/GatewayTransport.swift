@@ -169,8 +169,8 @@ struct GatewayTransport: Sendable {
 
     private static func checked(token: String) throws(HKMSClientError) -> String {
         guard !token.isEmpty else { throw .invalidToken(reason: "is empty") }
-        guard token.utf8.count <= StaticTokenFile.maximumTokenBytes else {
-            throw .invalidToken(reason: "is longer than \(StaticTokenFile.maximumTokenBytes) bytes")
+        guard token.utf8.count <= BearerToken.maximumBytes else {
+            throw .invalidToken(reason: "is longer than \(BearerToken.maximumBytes) bytes")
         }
         guard token.utf8.allSatisfy({ (0x21...0x7E).contains($0) }) else {
             throw .invalidToken(reason: "holds blanks, line ends or characters outside of ASCII")

@@ -18,10 +18,10 @@ struct Init: AsyncParsableCommand {
             With OpenBao or Vault Transit as the trusted KMS:
 
               hkms init ./hkms --kms openbao --openbao-address https://bao.example:8200 \\
-                  --openbao-ca ca.pem --openbao-token-file token
+                  --openbao-ca ca.pem --openbao-token-file token --oidc-issuer https://login.example
 
-            Writes hkms.yaml (gateway), evaluator.yaml (evaluation unit), tokens.yaml with one token in \
-            developer.token, and the keys that both pin. The gateway's own keys are sealed by the KMS. Without --dev, \
+            Writes hkms.yaml (gateway), evaluator.yaml (evaluation unit) and the keys that both pin; with --dev also \
+            tokens.yaml with one token in developer.token. The gateway's own keys are sealed by the KMS. Without --dev, \
             gateway and unit speak TLS 1.3 with certificates of an authority made for them in tls/; replace them by \
             your company's, and keep tls/ca.key off the servers. The unit needs evaluator.yaml, unit-signing.key, \
             tls/ca.pem and tls/unit-1.*, and should run on a machine, or at least under an account, of its own.
@@ -47,6 +47,10 @@ struct Init: AsyncParsableCommand {
     var gatewayHost = "localhost"
     @Option(name: .long, help: "Name or address under which the gateway reaches the evaluation unit.")
     var unitHost = "localhost"
+    @Option(name: .long, help: "URL of the OpenID Connect issuer whose tokens name the users; needed without --dev.")
+    var oidcIssuer: String?
+    @Option(name: .long, help: "What the issuer's tokens must name as their audience.")
+    var oidcAudience = "hkms"
     @Option(name: .long, help: "File with the keystore's passphrase (or set HKMS_KEYSTORE_PASSPHRASE).")
     var passphraseFile: String?
     @Option(name: .long, help: "URL of OpenBao or Vault.") var openbaoAddress: String?
@@ -65,6 +69,10 @@ struct Init: AsyncParsableCommand {
         }
         guard (1...65535).contains(unitPort), (0...65535).contains(gatewayPort) else {
             throw ValidationError("ports are 1 to 65535")
+        }
+        if !dev, oidcIssuer == nil {
+            throw ValidationError(
+                "--oidc-issuer must name who issues your users' tokens: https://... (for a trial, --dev makes a token)")
         }
         for host in [gatewayHost, unitHost] where !Self.isHost(host) {
             throw ValidationError("\(host.prefix(64)) is neither a host name nor an address")
@@ -119,22 +127,34 @@ struct Init: AsyncParsableCommand {
         let unitKey = try SigningKey(seed: unitSeed).verificationKey
         try SecretFile.create(file("unit-signing.key"), unitHex)
         if usesTLS { try makeCertificates() }
-        let token = StaticTokenFile.generateToken()
-        try write("developer.token", token + "\n", mode: 0o600)
-        try write("tokens.yaml", tokensYAML(token), mode: 0o600)
+        if dev {
+            let token = StaticTokenFile.generateToken()
+            try write("developer.token", token + "\n", mode: 0o600)
+            try write("tokens.yaml", tokensYAML(token), mode: 0o600)
+        }
         try write("evaluator.yaml", evaluatorYAML(manifestKey: manifestKey, requestKey: requestKey), mode: 0o644)
         // Last: a folder with hkms.yaml is complete.
         try write("hkms.yaml", gatewayYAML(kms: kmsYAML, unitKey: unitKey), mode: 0o644)
         print("Made \(directory). Next:")
         print("  hkms-evaluator serve --config \(directory)/evaluator.yaml &")
         print("  hkms serve --config \(directory)/hkms.yaml &")
-        print("  export HKMS_GATEWAY=\(gatewayURL) HKMS_TOKEN_FILE=\(directory)/developer.token")
+        let tokenFile = dev ? "\(directory)/developer.token" : "FILE-WITH-A-TOKEN-OF-THE-ISSUER"
+        print("  export HKMS_GATEWAY=\(gatewayURL) HKMS_TOKEN_FILE=\(tokenFile)")
         if usesTLS { print("  export HKMS_CA_FILE=\(directory)/tls/ca.pem") }
         print("  hkms models")
         if dev { print("This is a DEVELOPMENT installation: its passphrase lies beside its keystore.") }
     }
 
     private var usesTLS: Bool { !dev || tls }
+    private var identityYAML: String {
+        var lines = dev ? ["  tokens: tokens.yaml"] : []
+        if let oidcIssuer {
+            lines += [
+                "  oidc:", "    - issuer: \(quoted(oidcIssuer))", "      audiences: [\(quoted(oidcAudience))]",
+            ]
+        }
+        return lines.joined(separator: "\n")
+    }
     private var gatewayURL: String {
         !usesTLS ? "http://127.0.0.1:\(gatewayPort)" : "https://\(Self.inURL(gatewayHost)):\(gatewayPort)"
     }
@@ -290,7 +310,7 @@ struct Init: AsyncParsableCommand {
           objects: objects
           metadata: metadata.sqlite
         identity:
-          tokens: tokens.yaml
+        \(identityYAML)
         units:
           - name: unit-1
             url: \(unitURL)

@@ -34,10 +34,9 @@ struct Serve: AsyncParsableCommand {
 
     func run() async throws {
         let settings: ServerConfiguration
-        let tokens: StaticTokenFile
         do {
             settings = try ServerConfiguration(path: config)
-            tokens = try StaticTokenFile(path: settings.gateway.tokensFile)
+            if let tokens = settings.identity.tokensFile { _ = try StaticTokenFile(path: tokens) }
         } catch let error as ConfigurationError {
             try? FileHandle.standardError.write(contentsOf: Data("\(error)\n".utf8))
             throw ExitCode(78)
@@ -57,7 +56,7 @@ struct Serve: AsyncParsableCommand {
         }
         let logger = Logger(label: "hkms")
         do {
-            try await serve(settings, tokens: tokens, logger: logger)
+            try await serve(settings, logger: logger)
         } catch let error as KeyManagementError {
             throw FlowFailure(error)
         } catch let error as KMSError {
@@ -68,7 +67,7 @@ struct Serve: AsyncParsableCommand {
         }
     }
 
-    private func serve(_ settings: ServerConfiguration, tokens: StaticTokenFile, logger: Logger) async throws {
+    private func serve(_ settings: ServerConfiguration, logger: Logger) async throws {
         let configuration = settings.gateway
         if configuration.development {
             logger.warning("DEVELOPMENT MODE: keys are not protected as in production; do not put real data here")
@@ -90,7 +89,7 @@ struct Serve: AsyncParsableCommand {
             configuration: configuration, kms: kms, kmsKey: settings.kms.key, keys: keys,
             objects: try FileObjectStore(directory: configuration.objectsDirectory),
             metadata: try SQLiteMetadataStore(path: configuration.metadataFile),
-            authenticator: tokens, logger: logger)
+            authenticator: try settings.identity.authenticator(logger: logger), logger: logger)
         try await gateway.recover()
         let portFile = portFile
         let listen = configuration.listen

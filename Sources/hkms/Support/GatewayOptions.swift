@@ -53,7 +53,7 @@ struct GatewayOptions: ParsableArguments {
     private func token() throws -> String {
         if let path = tokenFile ?? Self.environment("HKMS_TOKEN_FILE") {
             let bytes = try InputFile.read(
-                path, maximumBytes: 2 * StaticTokenFile.maximumTokenBytes, code: .validationFailure)
+                path, maximumBytes: 2 * BearerToken.maximumBytes, code: .validationFailure)
             guard let text = String(validating: bytes, as: UTF8.self) else {
                 throw HKMSClientError.invalidToken(reason: "in \(path) is no text")
             }
