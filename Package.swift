@@ -243,6 +243,10 @@ let package = Package(
             ],
             swiftSettings: swiftSettings),
         .testTarget(
+            name: "IdentityOIDCTests",
+            dependencies: ["IdentityOIDC", "ServiceKit", .crypto, .hummingbird, .jwtKit, .logging, .nioCore],
+            swiftSettings: swiftSettings),
+        .testTarget(
             name: "FuzzReplayTests",
             dependencies: [
                 "Attestation", "DataFiles", "EncryptedInference", "EvaluationUnit", "Gateway", "HomomorphicEncryption",
