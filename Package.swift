@@ -51,12 +51,14 @@ let package = Package(
         .target(
             name: "ServiceKit",
             dependencies: [
-                "SecretMemory", .certificateReloading, .crypto, .httpTypes, .nioCore, .nioPosix, .nioSSL,
-                .structuredFieldValues, .x509, .yams,
+                "SecretMemory", .crypto, .httpTypes, .nioCore, .nioPosix, .structuredFieldValues, .yams,
             ],
             swiftSettings: swiftSettings),
 
         // Floor 2
+        .target(
+            name: "TransportSecurity", dependencies: ["ServiceKit", .certificateReloading, .nioSSL, .x509],
+            swiftSettings: swiftSettings),
         .target(
             name: "HomomorphicEncryption",
             dependencies: ["CRLWEKernels", "RLWE", "SecretMemory", .complexModule, .crypto, .realModule],
@@ -64,14 +66,15 @@ let package = Package(
         .target(
             name: "HKMSClient",
             dependencies: [
-                "ServiceKit", .asyncHTTPClient, .nioCore, .nioHTTP1, .nioPosix, .nioSSL,
+                "ServiceKit", "TransportSecurity", .asyncHTTPClient, .nioCore, .nioHTTP1, .nioPosix, .nioSSL,
             ],
             swiftSettings: swiftSettings),
         .target(name: "DataFiles", dependencies: ["ServiceKit", .swiftCSV], swiftSettings: swiftSettings),
         .target(
             name: "ServerKit",
             dependencies: [
-                "ServiceKit", .certificateReloading, .httpTypes, .hummingbird, .hummingbirdCore, .hummingbirdHTTP2,
+                "ServiceKit", "TransportSecurity", .certificateReloading, .httpTypes, .hummingbird, .hummingbirdCore,
+                .hummingbirdHTTP2,
                 .hummingbirdTLS, .logging, .nioCore, .nioHTTP1, .nioSSL, .serviceLifecycle,
             ],
             swiftSettings: swiftSettings),
@@ -106,13 +109,16 @@ let package = Package(
         .target(
             name: "TrustedKMSOpenBao",
             dependencies: [
-                "KeyManagement", "SecretMemory", "ServiceKit", .asyncHTTPClient, .nioCore, .nioHTTP1, .nioPosix,
-                .nioSSL,
+                "KeyManagement", "SecretMemory", "ServiceKit", "TransportSecurity", .asyncHTTPClient, .nioCore,
+                .nioHTTP1,
+                .nioPosix, .nioSSL,
             ],
             swiftSettings: swiftSettings),
         .target(
             name: "IdentityOIDC",
-            dependencies: ["ServiceKit", .asyncHTTPClient, .jwtKit, .logging, .nioCore, .nioHTTP1],
+            dependencies: [
+                "ServiceKit", "TransportSecurity", .asyncHTTPClient, .jwtKit, .logging, .nioCore, .nioHTTP1,
+            ],
             swiftSettings: swiftSettings),
         .target(name: "StorageFiles", dependencies: ["KeyManagement"], swiftSettings: swiftSettings),
         .target(name: "StorageSQLite", dependencies: ["KeyManagement", .grdb], swiftSettings: swiftSettings),
@@ -130,7 +136,8 @@ let package = Package(
             name: "Gateway",
             dependencies: [
                 "Attestation", "EncryptedInference", "HomomorphicEncryption", "KeyManagement", "RLWE",
-                "SecretMemory", "ServerKit", "ServiceKit", .asyncHTTPClient, .complexModule, .httpTypes,
+                "SecretMemory", "ServerKit", "ServiceKit", "TransportSecurity", .asyncHTTPClient, .complexModule,
+                .httpTypes,
                 .hummingbird, .logging, .nioCore, .nioHTTP1, .realModule, .serviceLifecycle,
             ],
             swiftSettings: swiftSettings),
@@ -142,15 +149,16 @@ let package = Package(
                 "Attestation", "CWipingFree", "DataFiles", "Gateway", "HKMSClient", "HomomorphicEncryption",
                 "IdentityOIDC", "KeyManagement", "RLWE", "SecretKeys", "SecretMemory", "ServiceKit", "StorageFiles",
                 "StorageSQLite",
-                "TrustedKMSOpenBao", "TrustedKMSSoftware", .argumentParser, .asn1, .crypto, .logging, .nioCore,
+                "TransportSecurity", "TrustedKMSOpenBao", "TrustedKMSSoftware", .argumentParser, .asn1, .crypto,
+                .logging, .nioCore,
                 .serviceLifecycle, .x509,
             ],
             swiftSettings: swiftSettings),
         .executableTarget(
             name: "hkms-evaluator",
             dependencies: [
-                "DataFiles", "EncryptedInference", "EvaluationUnit", "SecretMemory", "ServiceKit", .argumentParser,
-                .logging, .serviceLifecycle,
+                "DataFiles", "EncryptedInference", "EvaluationUnit", "SecretMemory", "ServiceKit", "TransportSecurity",
+                .argumentParser, .logging, .serviceLifecycle,
             ],
             swiftSettings: swiftSettings),
         .executableTarget(

@@ -10,6 +10,7 @@ import ServerKit
 import ServiceKit
 import ServiceLifecycle
 import Synchronization
+import TransportSecurity
 
 #if canImport(FoundationEssentials)
     import FoundationEssentials

@@ -9,6 +9,7 @@ import NIOHTTP1
 import ServerKit
 import ServiceKit
 import ServiceLifecycle
+import TransportSecurity
 
 #if canImport(FoundationEssentials)
     import FoundationEssentials

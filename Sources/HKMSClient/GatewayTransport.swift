@@ -5,6 +5,7 @@ import NIOHTTP1
 import NIOPosix
 import NIOSSL
 import ServiceKit
+import TransportSecurity
 
 #if canImport(Glibc)
     import Glibc

@@ -3,6 +3,7 @@ import Logging
 import NIOCore
 import NIOHTTP1
 import ServiceKit
+import TransportSecurity
 
 #if canImport(FoundationEssentials)
     import FoundationEssentials

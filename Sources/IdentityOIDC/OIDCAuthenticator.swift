@@ -1,5 +1,6 @@
 import Logging
 import ServiceKit
+import TransportSecurity
 
 #if canImport(FoundationEssentials)
     import FoundationEssentials

@@ -3,6 +3,7 @@ import NIOCore
 import NIOSSL
 import ServiceKit
 import Synchronization
+import TransportSecurity
 
 /// What a request carries through the middleware of an HKMS server.
 public struct ServiceContext: RequestContext {

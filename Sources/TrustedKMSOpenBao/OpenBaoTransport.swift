@@ -6,6 +6,7 @@ import NIOPosix
 import NIOSSL
 import SecretMemory
 import ServiceKit
+import TransportSecurity
 
 #if canImport(Glibc)
     import Glibc

@@ -4,6 +4,7 @@ import Logging
 import SecretMemory
 import ServiceKit
 import ServiceLifecycle
+import TransportSecurity
 
 struct ServeCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(

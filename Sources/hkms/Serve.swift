@@ -9,6 +9,7 @@ import ServiceKit
 import ServiceLifecycle
 import StorageFiles
 import StorageSQLite
+import TransportSecurity
 
 struct Serve: AsyncParsableCommand {
     static let configuration = CommandConfiguration(

@@ -1,6 +1,3 @@
-import NIOCertificateReloading
-import NIOSSL
-
 /// How a listener of ours speaks TLS: 1.3 alone.
 public struct ServerTLS: Sendable, Hashable {
     /// Whether clients show certificates.
@@ -57,25 +54,5 @@ public struct ServerTLS: Sendable, Hashable {
         if clientCertificates != .none, clientAuthorities == nil {
             section.fail("clientCertificates", "needs clientAuthorities, the PEM file of who issues them")
         }
-    }
-
-    /// - Parameter reloader: of ``files``.
-    /// - Throws: ``TLSError/authorities(path:reason:)``.
-    public func configuration(_ reloader: TimedCertificateReloader) throws(TLSError) -> TLSConfiguration {
-        var configuration: TLSConfiguration
-        do {
-            configuration = try .makeServerConfiguration(certificateReloader: reloader)
-        } catch {
-            throw .identity(certificate: files.certificate, key: files.key, reason: "no certificate was read")
-        }
-        configuration.minimumTLSVersion = .tlsv13
-        if keyExchange == .hybridOnly { configuration.curves = [.x25519_MLKEM768] }
-        if let clientAuthorities, clientCertificates != .none {
-            configuration.trustRoots = .certificates(try ClientTLS.certificates(clientAuthorities))
-            // The name of a client stands in its certificate, not in an address: its users check it.
-            configuration.certificateVerification =
-                clientCertificates == .required ? .noHostnameVerification : .optionalVerification
-        }
-        return configuration
     }
 }
