@@ -19,11 +19,14 @@ let package = Package(
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-asn1", from: "1.7.4"),
+        .package(url: "https://github.com/apple/swift-certificates", from: "1.21.1"),
         .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
         .package(url: "https://github.com/apple/swift-http-structured-headers", from: "1.7.0"),
         .package(url: "https://github.com/apple/swift-http-types", from: "1.8.0"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+        .package(url: "https://github.com/apple/swift-nio-extras", from: "1.35.2"),
         .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.6"),
         .package(url: "https://github.com/apple/swift-numerics", from: "1.1.1"),
         .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
@@ -32,6 +35,7 @@ let package = Package(
         .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
         .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
         .package(url: "https://github.com/swiftcsv/SwiftCSV", from: "0.10.0"),
+        .package(url: "https://github.com/vapor/jwt-kit", from: "5.7.1"),
     ],
     targets: [
         // Floor 0
@@ -53,20 +57,25 @@ let package = Package(
 
         // Floor 2
         .target(
+            name: "TransportSecurity", dependencies: ["ServiceKit", .certificateReloading, .nioSSL, .x509],
+            swiftSettings: swiftSettings),
+        .target(
             name: "HomomorphicEncryption",
             dependencies: ["CRLWEKernels", "RLWE", "SecretMemory", .complexModule, .crypto, .realModule],
             swiftSettings: swiftSettings),
         .target(
             name: "HKMSClient",
             dependencies: [
-                "ServiceKit", .asyncHTTPClient, .nioCore, .nioHTTP1, .nioPosix, .nioSSL,
+                "ServiceKit", "TransportSecurity", .asyncHTTPClient, .nioCore, .nioHTTP1, .nioPosix, .nioSSL,
             ],
             swiftSettings: swiftSettings),
         .target(name: "DataFiles", dependencies: ["ServiceKit", .swiftCSV], swiftSettings: swiftSettings),
         .target(
             name: "ServerKit",
             dependencies: [
-                "ServiceKit", .httpTypes, .hummingbird, .hummingbirdCore, .logging, .nioCore, .nioHTTP1,
+                "ServiceKit", "TransportSecurity", .certificateReloading, .httpTypes, .hummingbird, .hummingbirdCore,
+                .hummingbirdHTTP2,
+                .hummingbirdTLS, .logging, .nioCore, .nioHTTP1, .nioSSL, .serviceLifecycle,
             ],
             swiftSettings: swiftSettings),
 
@@ -100,7 +109,15 @@ let package = Package(
         .target(
             name: "TrustedKMSOpenBao",
             dependencies: [
-                "KeyManagement", "SecretMemory", .asyncHTTPClient, .nioCore, .nioHTTP1, .nioPosix, .nioSSL,
+                "KeyManagement", "SecretMemory", "ServiceKit", "TransportSecurity", .asyncHTTPClient, .nioCore,
+                .nioHTTP1,
+                .nioPosix, .nioSSL,
+            ],
+            swiftSettings: swiftSettings),
+        .target(
+            name: "IdentityOIDC",
+            dependencies: [
+                "ServiceKit", "TransportSecurity", .asyncHTTPClient, .jwtKit, .logging, .nioCore, .nioHTTP1,
             ],
             swiftSettings: swiftSettings),
         .target(name: "StorageFiles", dependencies: ["KeyManagement"], swiftSettings: swiftSettings),
@@ -119,7 +136,8 @@ let package = Package(
             name: "Gateway",
             dependencies: [
                 "Attestation", "EncryptedInference", "HomomorphicEncryption", "KeyManagement", "RLWE",
-                "SecretMemory", "ServerKit", "ServiceKit", .asyncHTTPClient, .complexModule, .httpTypes,
+                "SecretMemory", "ServerKit", "ServiceKit", "TransportSecurity", .asyncHTTPClient, .complexModule,
+                .httpTypes,
                 .hummingbird, .logging, .nioCore, .nioHTTP1, .realModule, .serviceLifecycle,
             ],
             swiftSettings: swiftSettings),
@@ -129,17 +147,18 @@ let package = Package(
             name: "hkms",
             dependencies: [
                 "Attestation", "CWipingFree", "DataFiles", "Gateway", "HKMSClient", "HomomorphicEncryption",
-                "KeyManagement",
-                "RLWE", "SecretKeys", "SecretMemory", "ServiceKit", "StorageFiles", "StorageSQLite",
-                "TrustedKMSOpenBao", "TrustedKMSSoftware", .argumentParser, .crypto, .logging, .nioCore,
-                .serviceLifecycle,
+                "IdentityOIDC", "KeyManagement", "RLWE", "SecretKeys", "SecretMemory", "ServiceKit", "StorageFiles",
+                "StorageSQLite",
+                "TransportSecurity", "TrustedKMSOpenBao", "TrustedKMSSoftware", .argumentParser, .asn1, .crypto,
+                .logging, .nioCore,
+                .serviceLifecycle, .x509,
             ],
             swiftSettings: swiftSettings),
         .executableTarget(
             name: "hkms-evaluator",
             dependencies: [
-                "DataFiles", "EncryptedInference", "EvaluationUnit", "SecretMemory", "ServiceKit", .argumentParser,
-                .logging, .serviceLifecycle,
+                "DataFiles", "EncryptedInference", "EvaluationUnit", "SecretMemory", "ServiceKit", "TransportSecurity",
+                .argumentParser, .logging, .serviceLifecycle,
             ],
             swiftSettings: swiftSettings),
         .executableTarget(
@@ -234,6 +253,10 @@ let package = Package(
             ],
             swiftSettings: swiftSettings),
         .testTarget(
+            name: "IdentityOIDCTests",
+            dependencies: ["IdentityOIDC", "ServiceKit", .crypto, .hummingbird, .jwtKit, .logging, .nioCore],
+            swiftSettings: swiftSettings),
+        .testTarget(
             name: "FuzzReplayTests",
             dependencies: [
                 "Attestation", "DataFiles", "EncryptedInference", "EvaluationUnit", "Gateway", "HomomorphicEncryption",
@@ -264,7 +287,11 @@ let package = Package(
 
 extension Target.Dependency {
     static var argumentParser: Self { .product(name: "ArgumentParser", package: "swift-argument-parser") }
+    static var asn1: Self { .product(name: "SwiftASN1", package: "swift-asn1") }
     static var asyncHTTPClient: Self { .product(name: "AsyncHTTPClient", package: "async-http-client") }
+    static var certificateReloading: Self {
+        .product(name: "NIOCertificateReloading", package: "swift-nio-extras")
+    }
     static var complexModule: Self { .product(name: "ComplexModule", package: "swift-numerics") }
     static var crypto: Self { .product(name: "Crypto", package: "swift-crypto") }
     static var cryptoExtras: Self { .product(name: "CryptoExtras", package: "swift-crypto") }
@@ -273,7 +300,10 @@ extension Target.Dependency {
     static var httpTypes: Self { .product(name: "HTTPTypes", package: "swift-http-types") }
     static var hummingbird: Self { .product(name: "Hummingbird", package: "hummingbird") }
     static var hummingbirdCore: Self { .product(name: "HummingbirdCore", package: "hummingbird") }
+    static var hummingbirdHTTP2: Self { .product(name: "HummingbirdHTTP2", package: "hummingbird") }
+    static var hummingbirdTLS: Self { .product(name: "HummingbirdTLS", package: "hummingbird") }
     static var hummingbirdTesting: Self { .product(name: "HummingbirdTesting", package: "hummingbird") }
+    static var jwtKit: Self { .product(name: "JWTKit", package: "jwt-kit") }
     static var logging: Self { .product(name: "Logging", package: "swift-log") }
     static var nioCore: Self { .product(name: "NIOCore", package: "swift-nio") }
     static var nioHTTP1: Self { .product(name: "NIOHTTP1", package: "swift-nio") }
@@ -285,5 +315,6 @@ extension Target.Dependency {
         .product(name: "StructuredFieldValues", package: "swift-http-structured-headers")
     }
     static var swiftCSV: Self { .product(name: "SwiftCSV", package: "SwiftCSV") }
+    static var x509: Self { .product(name: "X509", package: "swift-certificates") }
     static var yams: Self { .product(name: "Yams", package: "Yams") }
 }

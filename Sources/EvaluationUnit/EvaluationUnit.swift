@@ -28,6 +28,7 @@ public final class EvaluationUnit: Sendable {
     private let plans: ReleasePlans
     private let routes: SignedRoutes
     private let modelList: UnitModelList
+    private let requests = RequestsInFlight()
     private let logger: Logger
 
     /// Nonces of jobs and of requests that are remembered at a time.
@@ -42,11 +43,11 @@ public final class EvaluationUnit: Sendable {
     ) throws {
         self.configuration = configuration
         self.logger = logger
-        var keys: [String: VerificationKey] = [:]
+        var gateways: [String: UnitConfiguration.Gateway] = [:]
         var publicKeys: [String: Curve25519.Signing.PublicKey] = [:]
         for gateway in configuration.gateways {
             let id = gateway.requestKey.id.value
-            keys[id] = gateway.requestKey
+            gateways[id] = gateway
             publicKeys[id] = try Curve25519.Signing.PublicKey(rawRepresentation: gateway.requestKey.bytes)
         }
         modelList = UnitModelList(
@@ -58,7 +59,7 @@ public final class EvaluationUnit: Sendable {
             verifier: HTTPMessageSignatureVerifier(
                 publicKeys: publicKeys, acceptedFrom: clock(),
                 nonces: NonceCache(capacity: Self.rememberedNonces)),
-            keys: keys, clock: clock)
+            gateways: gateways, clock: clock)
         cache = KeyCache(capacity: configuration.limits.keyCacheBytes)
         pool = ComputePool(
             numberOfThreads: configuration.limits.threads, maximumQueued: configuration.limits.queued)
@@ -71,7 +72,20 @@ public final class EvaluationUnit: Sendable {
             plans: plans, cache: cache, nonces: JobNonces(capacity: Self.rememberedNonces), pool: pool, clock: clock)
     }
 
-    /// The server, to be run once as a service. On graceful shutdown it finishes the requests in flight.
+    /// Everything that a unit runs, to be run once and in this order. On graceful shutdown the requests in flight
+    /// are finished first.
+    /// - Parameter onReady: called with the port that was bound.
+    /// - Throws: `TLSError` where the listener's certificate cannot be used.
+    public func services(
+        onReady: @escaping @Sendable (Int?) async -> Void = { _ in }
+    ) throws -> [any Service] {
+        // The gateways stream megabytes to it: one connection for each needs no streams within.
+        let connections = try configuration.listen.connections(offersHTTP2: false, logger: logger)
+        return connections.services
+            + [application(server: connections.server, onReady: onReady), requests.service()]
+    }
+
+    /// The server alone.
     /// - Parameters:
     ///   - server: how connections are set up.
     ///   - onReady: called with the port that was bound.
@@ -87,6 +101,7 @@ public final class EvaluationUnit: Sendable {
 
     private func router() -> Router<ServiceContext> {
         let router = Router(context: ServiceContext.self)
+        router.add(middleware: requests.middleware)
         router.add(middleware: ProblemMiddleware(Self.problem(for:)))
         addHealthRoutes(to: router)
         let api = router.group("v1")
@@ -107,11 +122,15 @@ public final class EvaluationUnit: Sendable {
 
     private func addHealthRoutes(to router: Router<ServiceContext>) {
         router.get("livez") { _, _ in try Response.json(["live": true]) }
-        router.get("readyz") { [pool] _, _ in
-            let busy = pool.maximumQueued > 0 && pool.load.waiting >= pool.maximumQueued
+        router.get("readyz") { [pool, requests] _, _ in
+            var problems: [String] = []
+            if requests.isDraining { problems.append("shutting down") }
+            if pool.maximumQueued > 0, pool.load.waiting >= pool.maximumQueued {
+                problems.append("all compute threads are busy and the queue is full")
+            }
             return try Response.json(
-                Readiness(ready: !busy, problems: busy ? ["all compute threads are busy and the queue is full"] : []),
-                status: busy ? .serviceUnavailable : .ok)
+                Readiness(ready: problems.isEmpty, problems: problems),
+                status: problems.isEmpty ? .ok : .serviceUnavailable)
         }
         for path: RouterPath in ["livez", "readyz"] { router.refuseOtherMethods(path, than: [.get]) }
     }

@@ -44,7 +44,7 @@ struct SignedRoutes: Sendable {
 
     let verifier: HTTPMessageSignatureVerifier
     /// By key id.
-    let keys: [String: VerificationKey]
+    let gateways: [String: UnitConfiguration.Gateway]
     let clock: @Sendable () -> Date
 
     /// Adds handlers for a path; other methods are refused, after the signature was checked.
@@ -53,7 +53,7 @@ struct SignedRoutes: Sendable {
     ) {
         for (method, handler) in handlers {
             router.on(path, method: method) { request, context in
-                let (signature, signer) = try verify(request)
+                let (signature, signer) = try await verify(request, context)
                 let body = try await request.collectBody(limit: try handler.limit(context.parameters))
                 let digest = ContentDigest(of: body)
                 try signature.check(body: digest)
@@ -62,14 +62,22 @@ struct SignedRoutes: Sendable {
                     SignedRequest(parameters: context.parameters, body: body, bodyDigest: bodyDigest, signer: signer))
             }
         }
-        router.refuseOtherMethods(path, than: Array(handlers.keys)) { _ = try verify($0) }
+        router.refuseOtherMethods(path, than: Array(handlers.keys)) { _ = try await verify($0, $1) }
     }
 
-    private func verify(_ request: Request) throws -> (VerifiedSignature, VerificationKey) {
+    private func verify(
+        _ request: Request, _ context: ServiceContext
+    ) async throws -> (VerifiedSignature, VerificationKey) {
         let signature = try verifier.verifyHead(
             RequestComponents(method: request.method, target: request.head.path ?? ""), headers: request.headers,
             now: clock())
-        guard let signer = keys[signature.keyID] else { throw SignatureError.unknownKey }
-        return (signature, signer)
+        guard let gateway = gateways[signature.keyID] else { throw SignatureError.unknownKey }
+        // Who has stolen a gateway's request key is not yet the gateway, and one gateway is not the other.
+        if let name = gateway.certificateName {
+            guard await context.clientCertificateNames()?.contains(name) == true else {
+                throw UnitProblem.certificateOfAnother(gateway: gateway.name)
+            }
+        }
+        return (signature, gateway.requestKey)
     }
 }

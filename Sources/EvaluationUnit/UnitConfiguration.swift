@@ -11,10 +11,13 @@ public struct UnitConfiguration: Sendable {
     public struct Gateway: Sendable, Hashable {
         public let name: String
         public let requestKey: VerificationKey
+        /// A URI or DNS name in the certificate that the gateway must show; nil where none is asked for.
+        public let certificateName: String?
 
-        public init(name: String, requestKey: VerificationKey) {
+        public init(name: String, requestKey: VerificationKey, certificateName: String? = nil) {
             self.name = name
             self.requestKey = requestKey
+            self.certificateName = certificateName
         }
     }
 
@@ -88,10 +91,17 @@ public struct UnitConfiguration: Sendable {
         let unit = document.root.section("unit")
         name = reader.name(unit, "name")
         let keyFile = reader.path(unit.string("signingKeyFile"))
-        listen = ListenAddress(document.root.optionalSection("listen"), defaultPort: 8081)
+        listen = ListenAddress(
+            document.root.optionalSection("listen"), in: document.root, defaultPort: 8081, path: reader.path)
         let modelFiles = document.root.strings("models").map(reader.path)
         if modelFiles.isEmpty, document.root.contains("models") { document.root.fail("models", "names no model") }
-        gateways = reader.gateways()
+        gateways = reader.gateways(requireCertificates: listen.tls != nil)
+        if let tls = listen.tls, tls.clientCertificates != .required {
+            document.root.fail(
+                "listen",
+                "tls.clientAuthorities must name who issues the gateways' certificates, and tls.clientCertificates "
+                    + "must be required: a unit speaks to its gateways alone")
+        }
         manifestKeys = reader.manifestKeys()
         installation = document.root.optionalString("installation")
         tenant = document.root.optionalString("tenant")
@@ -140,7 +150,7 @@ public struct UnitConfiguration: Sendable {
             return name
         }
 
-        func gateways() -> [Gateway] {
+        func gateways(requireCertificates: Bool) -> [Gateway] {
             var gateways: [Gateway] = []
             for section in root.sections("gateways") {
                 let name = name(section, "name")
@@ -154,7 +164,13 @@ public struct UnitConfiguration: Sendable {
                 if gateways.contains(where: { $0.requestKey == key }) {
                     section.fail("requestKey", "another gateway has it; each gateway signs with a key of its own")
                 }
-                gateways.append(Gateway(name: name, requestKey: key))
+                let certificateName = section.optionalString("certificateName")
+                if requireCertificates, certificateName == nil {
+                    section.fail(
+                        "certificateName",
+                        "is missing; it must be the URI or DNS name in the certificate that the gateway shows")
+                }
+                gateways.append(Gateway(name: name, requestKey: key, certificateName: certificateName))
             }
             if gateways.isEmpty, root.contains("gateways") {
                 root.fail("gateways", "no usable gateway is named, so that nobody could ask for anything")

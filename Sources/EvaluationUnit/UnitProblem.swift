@@ -7,6 +7,7 @@ import ServiceKit
 package enum UnitProblem: Error, Equatable {
     // Requests
     case malformedDigest
+    case certificateOfAnother(gateway: String)
 
     // Manifests
     case unknownManifest(Digest)
@@ -65,6 +66,7 @@ extension UnitProblem: ProblemConvertible {
     private var title: String {
         switch self {
         case .malformedDigest, .malformedPlanRequest: "The request is not valid"
+        case .certificateOfAnother: "The request is not authenticated"
         case .releasePlan: "The release cannot be planned"
         case .plannerBusy, .planCacheTooSmall: "No room for plans"
         case .unknownManifest, .manifestNotTrusted, .malformedManifest, .manifestDigestMismatch, .manifestNotActive,
@@ -86,6 +88,12 @@ extension UnitProblem: ProblemConvertible {
             (
                 "malformed-digest", 400, "A digest in the path is not 64 lower-case hex digits.",
                 "Write the SHA-256 digest in lower-case hex."
+            )
+        case .certificateOfAnother(let gateway):
+            (
+                "certificate-of-another", 401,
+                "The request is signed by \(gateway), and the TLS certificate is not the one of \(gateway).",
+                "Set gateways.certificateName in the unit's configuration to a name in the gateway's certificate."
             )
         case .unknownManifest(let digest):
             (

@@ -10,6 +10,7 @@ import ServerKit
 import ServiceKit
 import ServiceLifecycle
 import Synchronization
+import TransportSecurity
 
 #if canImport(FoundationEssentials)
     import FoundationEssentials
@@ -28,20 +29,21 @@ public final class Gateway: Sendable {
     let units: UnitDirectory
     let jobs: JobRunner
     private let pool: ComputePool
-    private let http: HTTPClient
+    private let transports: [UnitTransport]
+    private let requests = RequestsInFlight()
     private let kms: any TrustedKMS
     private let logger: Logger
-    private let draining = Mutex(false)
 
     /// - Parameters:
     ///   - kms: ready to use, with the key of the configuration.
     ///   - keys: the installation's opened keys.
     ///   - clock: the time of signatures, jobs and manifests.
+    /// - Throws: `TLSError` where a certificate for an evaluation unit cannot be used.
     public init(
         configuration: GatewayConfiguration, kms: any TrustedKMS, kmsKey: KMSKeyName, keys: InstallationKeys,
         objects: any ObjectStore, metadata: any MetadataStore, authenticator: any Authenticator, logger: Logger,
         clock: @escaping @Sendable () -> Date = { Date() }
-    ) {
+    ) throws(TLSError) {
         self.configuration = configuration
         self.authenticator = authenticator
         self.logger = logger
@@ -49,11 +51,9 @@ public final class Gateway: Sendable {
         let pool = ComputePool(numberOfThreads: configuration.threads, maximumQueued: configuration.queued)
         Parallelism.width = max(Parallelism.width, configuration.threads)
         self.pool = pool
-        var httpConfiguration = HTTPClient.Configuration()
-        httpConfiguration.redirectConfiguration = .disallow
-        httpConfiguration.timeout.connect = .seconds(5)
-        let http = HTTPClient(eventLoopGroupProvider: .singleton, configuration: httpConfiguration)
-        self.http = http
+        var transports: [UnitTransport] = []
+        for unit in configuration.units { transports.append(try UnitTransport(unit, logger: logger)) }
+        self.transports = transports
         manager = KeyManager(
             configuration: .init(
                 installation: configuration.installation, gateway: configuration.gateway, tenant: configuration.tenant,
@@ -62,23 +62,27 @@ public final class Gateway: Sendable {
             keys: keys, kms: kms, objects: objects, metadata: metadata, compute: PoolCompute(pool: pool),
             logger: logger, clock: clock)
         units = UnitDirectory(
-            clients: configuration.units.map {
-                UnitClient(unit: $0, http: http, key: keys.requestKey, clock: clock)
+            clients: transports.map {
+                UnitClient(unit: $0.unit, http: $0.http, key: keys.requestKey, clock: clock)
             }, logger: logger)
         jobs = JobRunner(limit: configuration.jobs)
     }
 
-    /// The server.
+    /// Everything that a gateway runs, to be run once and in this order. On graceful shutdown the requests in flight
+    /// are finished first.
     /// - Parameter onReady: called with the port that was bound.
-    public func application(
+    /// - Throws: `TLSError` where the listener's certificate cannot be used.
+    public func services(
         onReady: @escaping @Sendable (Int?) async -> Void = { _ in }
-    ) -> some ApplicationProtocol {
+    ) throws -> [any Service] {
         var logger = logger
         logger[metadataKey: "component"] = "gateway"
-        return Application(
-            router: router(), server: .limitedHTTP1, configuration: configuration.listen.configuration,
+        let connections = try configuration.listen.connections(offersHTTP2: true, logger: logger)
+        let application = Application(
+            router: router(), server: connections.server, configuration: configuration.listen.configuration,
             services: [ShutdownService { [self] in await shutdown() }],
             onServerRunning: { channel in await onReady(channel.localAddress?.port) }, logger: logger)
+        return connections.services + transports.flatMap(\.services) + [application, requests.service()]
     }
 
     /// Clears away what an earlier process left unfinished; before the server takes requests.
@@ -90,10 +94,12 @@ public final class Gateway: Sendable {
     /// Every route. `/v1` needs a bearer token.
     public func router() -> Router<ServiceContext> {
         let router = Router(context: ServiceContext.self)
+        router.add(middleware: requests.middleware)
         router.add(middleware: ProblemMiddleware(ErrorProblems.problem(for:)))
         router.get("livez") { _, _ in try Response.json(["live": true]) }
         router.get("readyz") { [self] _, _ in
-            let problems = draining.withLock { $0 } ? ["shutting down"] : await manager.unavailableSystems()
+            var problems = requests.isDraining ? ["shutting down"] : []
+            if problems.isEmpty { problems = await manager.unavailableSystems() + authenticator.problems() }
             return try Response.json(
                 Readiness(ready: problems.isEmpty, problems: problems),
                 status: problems.isEmpty ? .ok : .serviceUnavailable)
@@ -114,10 +120,10 @@ public final class Gateway: Sendable {
 
     /// Lets jobs end, then frees what the gateway holds.
     public func shutdown() async {
-        draining.withLock { $0 = true }
         await jobs.finish(within: .seconds(20))
         await pool.shutdown()
-        try? await http.shutdown()
+        for transport in transports { try? await transport.http.shutdown() }
+        await authenticator.shutdown()
         await kms.shutdown()
     }
 
@@ -166,7 +172,8 @@ struct BearerMiddleware: RouterMiddleware {
     static let unauthenticated = Problem(
         name: "unauthenticated", title: "Who are you?", status: 401,
         detail: "The request has no valid bearer token.",
-        fix: "Send Authorization: Bearer with a token of the tokens file; the CLI takes --token-file.")
+        fix: "Send Authorization: Bearer with a token of one of the gateway's issuers, not expired and for its "
+            + "audience; the CLI takes --token-file.")
 
     func handle(
         _ request: Request, context: Context, next: (Request, Context) async throws -> Response

@@ -21,6 +21,9 @@ public struct GatewayConfiguration: Sendable {
         public let name: String
         public let url: String
         public let publicKey: VerificationKey
+        /// What the unit is shown, and whom it is believed from; used with `https` alone.
+        public let tls: ClientTLS
+        public let certificate: CertificateFiles?
         public let `operator`: KeySetOwner?
 
         var registered: RegisteredUnit {
@@ -40,7 +43,6 @@ public struct GatewayConfiguration: Sendable {
     public let sealedKeyFile: String
     /// Earlier manifest keys that are still believed.
     public let pinnedManifestKeys: [VerificationKey]
-    public let tokensFile: String
     public let units: [Unit]
     public let decryptAnyOwners: [KeySetOwner]
     /// What flooded results have where nothing is asked.
@@ -82,7 +84,7 @@ public struct GatewayConfiguration: Sendable {
             key(identity, "earlierManifestKeys", $0)
         }
         development = root.bool("development", default: false)
-        listen = ListenAddress(root.optionalSection("listen"), defaultPort: 8080)
+        listen = ListenAddress(root.optionalSection("listen"), in: root, defaultPort: 8080, path: path)
         let memory = root.optionalSection("memory")
         let lock = memory?.optionalEnumeration("lock", of: MemoryLockPolicy.self) ?? .required
         if lock == .preferred, !development {
@@ -94,30 +96,44 @@ public struct GatewayConfiguration: Sendable {
         let storage = root.section("storage")
         objectsDirectory = path(storage.string("objects"))
         metadataFile = path(storage.string("metadata"))
-        tokensFile = path(root.section("identity").string("tokens"))
         var names: Set<String> = []
         units = root.optionalSections("units").compactMap { section in
             let unitName = name(section, "name")
             if !names.insert(unitName).inserted { section.fail("name", "is used by two units") }
             let url = section.string("url")
-            if !Self.isLoopback(url) {
-                section.fail("url", "must be http://127.0.0.1:PORT, http://[::1]:PORT or http://localhost:PORT")
+            Self.check(url, development: root.bool("development", default: false), section)
+            let tls = section.optionalSection("tls")
+            let certificate = tls.flatMap { $0.optionalString("certificate") }
+            if url.hasPrefix("https:"), certificate == nil {
+                section.fail(
+                    "tls", "needs certificate and key: an evaluation unit lets in gateways by their certificates")
             }
-            let runner = section.optionalString("operator").map {
-                KeySetOwner(kind: .user, issuer: "static", subject: $0)
-            }
+            let runner = section.optionalString("operator").map(Self.user)
             guard let publicKey = key(section, "publicKey", section.string("publicKey")) else { return nil }
-            return Unit(name: unitName, url: url, publicKey: publicKey, operator: runner)
+            return Unit(
+                name: unitName, url: url, publicKey: publicKey,
+                tls: ClientTLS(authorities: tls?.optionalString("authorities").map(path)),
+                certificate: certificate.map {
+                    CertificateFiles(certificate: path($0), key: path(tls?.string("key") ?? ""))
+                },
+                operator: runner)
         }
-        decryptAnyOwners = (root.optionalSection("decryptAny")?.strings("owners", default: []) ?? []).map {
-            KeySetOwner(kind: .user, issuer: "static", subject: $0)
-        }
+        decryptAnyOwners = (root.optionalSection("decryptAny")?.strings("owners", default: []) ?? []).map(Self.user)
         release = Self.release(root.optionalSection("release"))
         let limits = root.optionalSection("limits")
         bodyBytes = (limits?.int("bodyMiB", default: 64, in: 1...1024) ?? 64) << 20
         threads = limits?.int("threads", default: processors, in: 1...1024) ?? processors
         queued = limits?.int("queued", default: 256, in: 1...65_536) ?? 256
         jobs = limits?.int("jobs", default: 16, in: 1...1024) ?? 16
+    }
+
+    /// `ISSUER SUBJECT`, or the subject of a static token alone.
+    static func user(_ text: String) -> KeySetOwner {
+        if let blank = text.firstIndex(of: " "), text[..<blank].contains("://") {
+            return KeySetOwner(
+                kind: .user, issuer: String(text[..<blank]), subject: String(text[text.index(after: blank)...]))
+        }
+        return KeySetOwner(kind: .user, issuer: StaticTokenFile.issuer, subject: text)
     }
 
     private static func release(_ section: YAMLSection?) -> ReleaseRequest {
@@ -137,9 +153,21 @@ public struct GatewayConfiguration: Sendable {
             audience: section?.optionalEnumeration("audience", of: ReleaseAudience.self) ?? .owner)
     }
 
-    static func isLoopback(_ url: String) -> Bool {
-        guard let parsed = URL(string: url), parsed.scheme == "http", let host = parsed.host() else { return false }
-        return ["127.0.0.1", "::1", "[::1]", "localhost"].contains(host)
-            && (parsed.path() == "" || parsed.path() == "/")
+    /// https anywhere; http in development, to this machine.
+    private static func check(_ url: String, development: Bool, _ section: YAMLSection) {
+        let parsed = URL(string: url)
+        guard let parsed, let host = parsed.host(), !host.isEmpty, ["", "/"].contains(parsed.path()),
+            parsed.user() == nil, parsed.query() == nil, parsed.fragment() == nil,
+            ["http", "https"].contains(parsed.scheme)
+        else {
+            section.fail("url", "must be https://HOST:PORT")
+            return
+        }
+        if parsed.scheme == "https" { return }
+        if !["127.0.0.1", "::1", "[::1]", "localhost"].contains(host) {
+            section.fail("url", "must be https://HOST:PORT; http:// is for 127.0.0.1, [::1] and localhost only")
+        } else if !development {
+            section.fail("url", "must be https://HOST:PORT; http:// is for development: true only")
+        }
     }
 }

@@ -6,13 +6,37 @@ import KeyManagement
 import Logging
 import NIOCore
 import NIOHTTP1
+import ServerKit
 import ServiceKit
+import ServiceLifecycle
+import TransportSecurity
 
 #if canImport(FoundationEssentials)
     import FoundationEssentials
 #else
     import Foundation
 #endif
+
+/// The connections to one evaluation unit, under its own authorities and with the gateway's certificate for it.
+struct UnitTransport: Sendable {
+    let unit: GatewayConfiguration.Unit
+    let http: HTTPClient
+    /// Looks for renewed certificates.
+    let services: [any Service]
+
+    /// - Throws: `TLSError` where a file of the unit's `tls` cannot be used.
+    init(_ unit: GatewayConfiguration.Unit, logger: Logger) throws(TLSError) {
+        self.unit = unit
+        var configuration = HTTPClient.Configuration()
+        configuration.redirectConfiguration = .disallow
+        configuration.timeout.connect = .seconds(5)
+        configuration.httpVersion = .http1Only
+        let reloader = try unit.certificate?.reloader { event in event.log(to: logger) }
+        configuration.tlsConfiguration = try unit.tls.configuration(identity: reloader)
+        http = HTTPClient(eventLoopGroupProvider: .singleton, configuration: configuration)
+        services = reloader.map { [CertificateReloading(reloader: $0)] } ?? []
+    }
+}
 
 /// Speaks to one evaluation unit; every request is signed by the gateway's request key (RFC 9421).
 struct UnitClient: Sendable {
@@ -142,7 +166,7 @@ struct UnitClient: Sendable {
         let response: HTTPClientResponse
         let collected: [UInt8]
         do {
-            (response, collected) = try await Self.within(timeout) { [http] in
+            (response, collected) = try await TimeLimit.run(within: .nanoseconds(timeout.nanoseconds)) { [http] in
                 let response = try await http.execute(prepared, timeout: timeout)
                 return (response, Array(try await response.body.collect(upTo: limit).readableBytesView))
             }
@@ -175,28 +199,6 @@ struct UnitClient: Sendable {
         }
         let timings = ServerTiming(fieldValue: response.headers.first(name: "Server-Timing") ?? "")
         return (collected, timings)
-    }
-
-    /// Ends with the last byte of an answer, where the client's own deadline ends with its head: a unit that stops in
-    /// the middle holds nobody up for longer.
-    private static func within<Result: Sendable>(
-        _ timeout: TimeAmount, _ body: @escaping @Sendable () async throws -> Result
-    ) async throws -> Result {
-        try await withThrowingTaskGroup(of: Result.self) { group in
-            defer { group.cancelAll() }
-            group.addTask {
-                let result = try await body()
-                // A cancelled body ends as if it were whole.
-                try Task.checkCancellation()
-                return result
-            }
-            group.addTask {
-                try await Task.sleep(for: .nanoseconds(timeout.nanoseconds))
-                throw HTTPClientError.deadlineExceeded
-            }
-            guard let result = try await group.next() else { throw CancellationError() }
-            return result
-        }
     }
 
     private func malformed(_ what: String) -> Problem {

@@ -5,6 +5,7 @@ import NIOHTTP1
 import NIOPosix
 import NIOSSL
 import ServiceKit
+import TransportSecurity
 
 #if canImport(Glibc)
     import Glibc
@@ -44,16 +45,9 @@ struct GatewayTransport: Sendable {
 
         var configuration = HTTPClient.Configuration()
         if self.address.usesTLS {
-            var tls = TLSConfiguration.makeClientConfiguration()
-            tls.minimumTLSVersion = .tlsv13
-            if let path = caCertificateFile {
-                guard let certificates = try? NIOSSLCertificate.fromPEMFile(path) else {
-                    throw .caCertificate(path: path, reason: "cannot be read as PEM certificates")
-                }
-                guard !certificates.isEmpty else { throw .caCertificate(path: path, reason: "holds none") }
-                tls.trustRoots = .certificates(certificates)
-            }
-            configuration.tlsConfiguration = tls
+            do {
+                configuration.tlsConfiguration = try ClientTLS(authorities: caCertificateFile).configuration()
+            } catch { throw .caCertificate(path: caCertificateFile ?? "", reason: error.reason) }
         }
         // A redirect would carry the token to a host that nobody named.
         configuration.redirectConfiguration = .disallow
@@ -176,8 +170,8 @@ struct GatewayTransport: Sendable {
 
     private static func checked(token: String) throws(HKMSClientError) -> String {
         guard !token.isEmpty else { throw .invalidToken(reason: "is empty") }
-        guard token.utf8.count <= StaticTokenFile.maximumTokenBytes else {
-            throw .invalidToken(reason: "is longer than \(StaticTokenFile.maximumTokenBytes) bytes")
+        guard token.utf8.count <= BearerToken.maximumBytes else {
+            throw .invalidToken(reason: "is longer than \(BearerToken.maximumBytes) bytes")
         }
         guard token.utf8.allSatisfy({ (0x21...0x7E).contains($0) }) else {
             throw .invalidToken(reason: "holds blanks, line ends or characters outside of ASCII")

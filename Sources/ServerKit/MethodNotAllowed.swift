@@ -7,13 +7,13 @@ extension RouterMethods where Context == ServiceContext {
     /// - Parameter check: what a caller must pass to be told.
     public func refuseOtherMethods(
         _ path: RouterPath, than allowed: [HTTPRequest.Method],
-        after check: @escaping @Sendable (Request) throws -> Void = { _ in }
+        after check: @escaping @Sendable (Request, ServiceContext) async throws -> Void = { _, _ in }
     ) {
         let names = allowed.map(\.rawValue).sorted().joined(separator: ", ")
         let methods: [HTTPRequest.Method] = [.get, .head, .post, .put, .patch, .delete, .options, .trace, .connect]
         for method in methods where !allowed.contains(method) {
             on(path, method: method) { request, context in
-                try check(request)
+                try await check(request, context)
                 var response = Response.problem(Problem.methodNotAllowed.with(instance: context.requestID))
                 response.headers[.allow] = names
                 return response

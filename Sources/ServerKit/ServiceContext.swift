@@ -1,6 +1,9 @@
 import Hummingbird
+import NIOCore
+import NIOSSL
 import ServiceKit
 import Synchronization
+import TransportSecurity
 
 /// What a request carries through the middleware of an HKMS server.
 public struct ServiceContext: RequestContext {
@@ -12,14 +15,27 @@ public struct ServiceContext: RequestContext {
         get { identity.principal.withLock { $0 } }
         nonmutating set { identity.principal.withLock { $0 = newValue } }
     }
+    private let channel: any Channel
     /// Names this request in logs, in `X-Request-Id` and in problems.
     public let requestID: String
 
     public init(source: Source) {
         coreContext = .init(source: source)
+        channel = source.channel
         var generator = SystemRandomNumberGenerator()
         let number = UInt64.random(in: .min ... .max, using: &generator)
         requestID = HexCoding.encode((0..<8).map { UInt8(truncatingIfNeeded: number >> UInt64(8 * $0)) })
+    }
+
+    /// The names in the certificate that the client showed, once TLS had verified it; nil where it showed none.
+    public func clientCertificateNames() async -> CertificateNames? {
+        // A stream of HTTP/2 is a channel of its own, whose parent has the connection.
+        for channel in [channel, channel.parent].compactMap({ $0 }) {
+            if let certificate = try? await channel.nioSSL_peerCertificate().get() {
+                return CertificateNames(certificate)
+            }
+        }
+        return nil
     }
 }
 

@@ -1,6 +1,6 @@
 /// An authenticated caller.
 public struct Principal: Sendable, Hashable, Codable {
-    /// Who vouches for the caller: `static` for a ``StaticTokenFile``, an OIDC issuer's URL later.
+    /// Who vouches for the caller: `static` for a ``StaticTokenFile``, else the URL of an OpenID Connect issuer.
     public let issuer: String
     /// The caller's name, unique for its issuer.
     public let subject: String
@@ -23,4 +23,15 @@ public protocol Authenticator: Sendable {
     /// - Returns: the caller, or nil where the token is nobody's.
     /// - Throws: only where the answer cannot be found out now, never for a bad token.
     func authenticate(bearer token: String) async throws -> Principal?
+
+    /// What keeps callers from being identified now, for the operator; empty where nothing does.
+    func problems() async -> [String]
+
+    /// Frees what it holds.
+    func shutdown() async
+}
+
+extension Authenticator {
+    public func problems() async -> [String] { [] }
+    public func shutdown() async {}
 }

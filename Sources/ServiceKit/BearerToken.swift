@@ -3,8 +3,9 @@ public struct BearerToken: Sendable {
     /// Any text, empty too.
     public let text: String
 
-    /// Bytes of a field; a token is far shorter.
-    static let maximumFieldBytes = 16_384
+    /// No token is longer, in bytes: what HTTP servers take for one field leaves room for its name and scheme.
+    public static let maximumBytes = 12_288
+    private static let maximumFieldBytes = maximumBytes + scheme.count
     private static let scheme = Array("bearer ".utf8)
 
     /// - Parameter fieldValue: any text.

@@ -5,6 +5,8 @@ import NIOHTTP1
 import NIOPosix
 import NIOSSL
 import SecretMemory
+import ServiceKit
+import TransportSecurity
 
 #if canImport(Glibc)
     import Glibc
@@ -77,16 +79,9 @@ struct OpenBaoTransport: Sendable {
         timeout = .seconds(seconds) + .nanoseconds(attoseconds / 1_000_000_000)
         var http = HTTPClient.Configuration()
         if configuration.usesTLS {
-            var tls = TLSConfiguration.makeClientConfiguration()
-            tls.minimumTLSVersion = .tlsv13
-            if let path = configuration.caCertificateFile {
-                guard let certificates = try? NIOSSLCertificate.fromPEMFile(path) else {
-                    throw .caCertificate(path: path, reason: "cannot be read as PEM certificates")
-                }
-                guard !certificates.isEmpty else { throw .caCertificate(path: path, reason: "it holds none") }
-                tls.trustRoots = .certificates(certificates)
-            }
-            http.tlsConfiguration = tls
+            do {
+                http.tlsConfiguration = try ClientTLS(authorities: configuration.caCertificateFile).configuration()
+            } catch { throw .caCertificate(path: configuration.caCertificateFile ?? "", reason: error.reason) }
         }
         // A redirect would carry the token to a host that the configuration does not name.
         http.redirectConfiguration = .disallow

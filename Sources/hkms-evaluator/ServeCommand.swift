@@ -2,7 +2,9 @@ import ArgumentParser
 import EvaluationUnit
 import Logging
 import SecretMemory
+import ServiceKit
 import ServiceLifecycle
+import TransportSecurity
 
 struct ServeCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -32,13 +34,18 @@ struct ServeCommand: AsyncParsableCommand {
                     + "for a trial, set development: true")
         }
         let unit = try EvaluationUnit(configuration: configuration, logger: logger)
-        let application = unit.application { port in
-            Terminal.error("hkms-evaluator listening on \(configuration.listen.url(boundPort: port))")
+        let services: [any Service]
+        do {
+            services = try unit.services { port in
+                Terminal.error("hkms-evaluator listening on \(configuration.listen.url(boundPort: port))")
+            }
+        } catch let error as TLSError {
+            throw Terminal.failure("listen.tls: \(error)")
         }
         do {
             try await ServiceGroup(
                 configuration: .init(
-                    services: [application], gracefulShutdownSignals: [.sigterm, .sigint], logger: logger)
+                    services: services, gracefulShutdownSignals: [.sigterm, .sigint], logger: logger)
             ).run()
         } catch {
             throw Terminal.failure("cannot listen on \(configuration.listen.url(boundPort: nil)): \(error)")

@@ -18,18 +18,21 @@ struct Init: AsyncParsableCommand {
             With OpenBao or Vault Transit as the trusted KMS:
 
               hkms init ./hkms --kms openbao --openbao-address https://bao.example:8200 \\
-                  --openbao-ca ca.pem --openbao-token-file token
+                  --openbao-ca ca.pem --openbao-token-file token --oidc-issuer https://login.example
 
-            Writes hkms.yaml (gateway), evaluator.yaml (evaluation unit), tokens.yaml with one token in \
-            developer.token, and the keys that both pin. The gateway's own keys are sealed by the KMS. Gateway and \
-            evaluation unit listen on loopback only, so both run on this machine for now; give the unit an account \
-            of its own.
+            Writes hkms.yaml (gateway), evaluator.yaml (evaluation unit) and the keys that both pin; with --dev also \
+            tokens.yaml with one token in developer.token. The gateway's own keys are sealed by the KMS. Without --dev, \
+            gateway and unit speak TLS 1.3 with certificates of an authority made for them in tls/; replace them by \
+            your company's, and keep tls/ca.key off the servers. The unit needs evaluator.yaml, unit-signing.key, \
+            tls/ca.pem and tls/unit-1.*, and should run on a machine, or at least under an account, of its own.
             """)
 
     @Argument(help: "The folder to make.") var directory: String
     @Flag(
         name: .long, help: "For development: memory need not be locked, and the keystore's passphrase lies beside it.")
     var dev = false
+    @Flag(name: .long, help: "With --dev: TLS between client, gateway and unit all the same.")
+    var tls = false
     @Option(name: .long, help: "software or openbao.") var kms = "software"
     @Option(name: .long, help: "Name of the KMS key that seals seeds; it is made where it is missing.")
     var key = "hkms-seeds"
@@ -38,6 +41,16 @@ struct Init: AsyncParsableCommand {
     @Option(name: .long, help: "Port of the gateway; 0 for any.") var gatewayPort = 8080
     @Option(name: .long, help: "Port of the evaluation unit; not 0, because the gateway's configuration names it.")
     var unitPort = 8081
+    @Option(
+        name: .long,
+        help: "Name or address under which others reach the gateway; it listens everywhere unless it is localhost.")
+    var gatewayHost = "localhost"
+    @Option(name: .long, help: "Name or address under which the gateway reaches the evaluation unit.")
+    var unitHost = "localhost"
+    @Option(name: .long, help: "URL of the OpenID Connect issuer whose tokens name the users; needed without --dev.")
+    var oidcIssuer: String?
+    @Option(name: .long, help: "What the issuer's tokens must name as their audience.")
+    var oidcAudience = "hkms"
     @Option(name: .long, help: "File with the keystore's passphrase (or set HKMS_KEYSTORE_PASSPHRASE).")
     var passphraseFile: String?
     @Option(name: .long, help: "URL of OpenBao or Vault.") var openbaoAddress: String?
@@ -56,6 +69,16 @@ struct Init: AsyncParsableCommand {
         }
         guard (1...65535).contains(unitPort), (0...65535).contains(gatewayPort) else {
             throw ValidationError("ports are 1 to 65535")
+        }
+        if !dev, oidcIssuer == nil {
+            throw ValidationError(
+                "--oidc-issuer must name who issues your users' tokens: https://... (for a trial, --dev makes a token)")
+        }
+        for host in [gatewayHost, unitHost] where !Self.isHost(host) {
+            throw ValidationError("\(host.prefix(64)) is neither a host name nor an address")
+        }
+        if !usesTLS, gatewayHost != "localhost" || unitHost != "localhost" {
+            throw ValidationError("--dev speaks plain HTTP on this machine alone: add --tls, or leave out the hosts")
         }
         let plain = installation.utf8.allSatisfy {
             ($0 >= 97 && $0 <= 122) || ($0 >= 48 && $0 <= 57) || $0 == 45 || $0 == 46
@@ -103,18 +126,78 @@ struct Init: AsyncParsableCommand {
         let unitHex = try unitSeed.encodingHex()
         let unitKey = try SigningKey(seed: unitSeed).verificationKey
         try SecretFile.create(file("unit-signing.key"), unitHex)
-        let token = StaticTokenFile.generateToken()
-        try write("developer.token", token + "\n", mode: 0o600)
-        try write("tokens.yaml", tokensYAML(token), mode: 0o600)
+        if usesTLS { try makeCertificates() }
+        if dev {
+            let token = StaticTokenFile.generateToken()
+            try write("developer.token", token + "\n", mode: 0o600)
+            try write("tokens.yaml", tokensYAML(token), mode: 0o600)
+        }
         try write("evaluator.yaml", evaluatorYAML(manifestKey: manifestKey, requestKey: requestKey), mode: 0o644)
         // Last: a folder with hkms.yaml is complete.
         try write("hkms.yaml", gatewayYAML(kms: kmsYAML, unitKey: unitKey), mode: 0o644)
         print("Made \(directory). Next:")
         print("  hkms-evaluator serve --config \(directory)/evaluator.yaml &")
         print("  hkms serve --config \(directory)/hkms.yaml &")
-        print("  export HKMS_GATEWAY=http://127.0.0.1:\(gatewayPort) HKMS_TOKEN_FILE=\(directory)/developer.token")
+        let tokenFile = dev ? "\(directory)/developer.token" : "FILE-WITH-A-TOKEN-OF-THE-ISSUER"
+        print("  export HKMS_GATEWAY=\(gatewayURL) HKMS_TOKEN_FILE=\(tokenFile)")
+        if usesTLS { print("  export HKMS_CA_FILE=\(directory)/tls/ca.pem") }
         print("  hkms models")
         if dev { print("This is a DEVELOPMENT installation: its passphrase lies beside its keystore.") }
+    }
+
+    private var usesTLS: Bool { !dev || tls }
+    private var identityYAML: String {
+        var lines = dev ? ["  tokens: tokens.yaml"] : []
+        if let oidcIssuer {
+            lines += [
+                "  oidc:", "    - issuer: \(quoted(oidcIssuer))", "      audiences: [\(quoted(oidcAudience))]",
+            ]
+        }
+        return lines.joined(separator: "\n")
+    }
+    private var gatewayURL: String {
+        !usesTLS ? "http://127.0.0.1:\(gatewayPort)" : "https://\(Self.inURL(gatewayHost)):\(gatewayPort)"
+    }
+    private var unitURL: String {
+        !usesTLS ? "http://127.0.0.1:\(unitPort)" : "https://\(Self.inURL(unitHost)):\(unitPort)"
+    }
+    private var gatewayName: String { "spiffe://\(installation)/gateway/gateway-1" }
+    private var unitName: String { "spiffe://\(installation)/unit/unit-1" }
+
+    private static func inURL(_ host: String) -> String { host.contains(":") ? "[\(host)]" : host }
+
+    private static func isHost(_ host: String) -> Bool {
+        (1...253).contains(host.utf8.count)
+            && host.utf8.allSatisfy {
+                ($0 | 0x20 >= 97 && $0 | 0x20 <= 122) || ($0 >= 48 && $0 <= 58) || $0 == 45 || $0 == 46
+            }
+    }
+
+    private func makeCertificates() throws {
+        let authority = try StarterAuthority(installation: installation)
+        try FileManager.default.createDirectory(
+            at: root.appendingPathComponent("tls"), withIntermediateDirectories: true)
+        let made = [
+            ("ca", try authority.serialized()),
+            ("gateway-1", try authority.issue(uri: gatewayName, host: gatewayHost)),
+            ("unit-1", try authority.issue(uri: unitName, host: unitHost)),
+        ]
+        for (name, pair) in made {
+            try write("tls/\(name).pem", pair.certificate + "\n", mode: 0o644)
+            try write("tls/\(name).key", pair.key + "\n", mode: 0o600)
+        }
+    }
+
+    /// The lines of `listen`.
+    private func listenYAML(_ name: String, host: String, port: Int, mutual: Bool) -> String {
+        let lines =
+            !usesTLS
+            ? ["host: 127.0.0.1", "port: \(port)"]
+            : [
+                "host: \(host == "localhost" ? "127.0.0.1" : "0.0.0.0")", "port: \(port)", "tls:",
+                "  certificate: tls/\(name).pem", "  key: tls/\(name).key",
+            ] + (mutual ? ["  clientAuthorities: tls/ca.pem", "  clientCertificates: required"] : [])
+        return lines.map { "  " + $0 }.joined(separator: "\n")
     }
 
     private func file(_ name: String) -> String { root.appendingPathComponent(name).path }
@@ -218,8 +301,7 @@ struct Init: AsyncParsableCommand {
         memory:
           lock: \(dev ? "preferred" : "required")
         listen:
-          host: 127.0.0.1
-          port: \(gatewayPort)
+        \(listenYAML("gateway-1", host: gatewayHost, port: gatewayPort, mutual: false))
         kms:
           provider: \(kms)
           key: \(quoted(key))
@@ -228,11 +310,17 @@ struct Init: AsyncParsableCommand {
           objects: objects
           metadata: metadata.sqlite
         identity:
-          tokens: tokens.yaml
+        \(identityYAML)
         units:
           - name: unit-1
-            url: http://127.0.0.1:\(unitPort)
+            url: \(unitURL)
             publicKey: \(unitKey.hex)
+        \(!usesTLS ? "" : """
+                tls:
+                  authorities: tls/ca.pem
+                  certificate: tls/gateway-1.pem
+                  key: tls/gateway-1.key
+            """)
 
         """
     }
@@ -245,8 +333,7 @@ struct Init: AsyncParsableCommand {
               name: unit-1
               signingKeyFile: unit-signing.key
             listen:
-              host: 127.0.0.1
-              port: \(unitPort)
+            \(listenYAML("unit-1", host: unitHost, port: unitPort, mutual: true))
             development: \(dev)
             memory:
               lock: \(dev ? "preferred" : "required")
@@ -254,6 +341,7 @@ struct Init: AsyncParsableCommand {
             gateways:
               - name: gateway-1
                 requestKey: \(requestKey.hex)
+            \(!usesTLS ? "" : "    certificateName: \(gatewayName)")
             manifestKeys:
               - \(manifestKey.hex)
 

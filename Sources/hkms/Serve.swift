@@ -9,6 +9,7 @@ import ServiceKit
 import ServiceLifecycle
 import StorageFiles
 import StorageSQLite
+import TransportSecurity
 
 struct Serve: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -34,10 +35,9 @@ struct Serve: AsyncParsableCommand {
 
     func run() async throws {
         let settings: ServerConfiguration
-        let tokens: StaticTokenFile
         do {
             settings = try ServerConfiguration(path: config)
-            tokens = try StaticTokenFile(path: settings.gateway.tokensFile)
+            if let tokens = settings.identity.tokensFile { _ = try StaticTokenFile(path: tokens) }
         } catch let error as ConfigurationError {
             try? FileHandle.standardError.write(contentsOf: Data("\(error)\n".utf8))
             throw ExitCode(78)
@@ -57,15 +57,18 @@ struct Serve: AsyncParsableCommand {
         }
         let logger = Logger(label: "hkms")
         do {
-            try await serve(settings, tokens: tokens, logger: logger)
+            try await serve(settings, logger: logger)
         } catch let error as KeyManagementError {
             throw FlowFailure(error)
         } catch let error as KMSError {
             throw FlowFailure(.kms(error))
+        } catch let error as TLSError {
+            try? FileHandle.standardError.write(contentsOf: Data("\(config): \(error)\n".utf8))
+            throw ExitCode(78)
         }
     }
 
-    private func serve(_ settings: ServerConfiguration, tokens: StaticTokenFile, logger: Logger) async throws {
+    private func serve(_ settings: ServerConfiguration, logger: Logger) async throws {
         let configuration = settings.gateway
         if configuration.development {
             logger.warning("DEVELOPMENT MODE: keys are not protected as in production; do not put real data here")
@@ -83,15 +86,15 @@ struct Serve: AsyncParsableCommand {
         let keys = try await InstallationKeys.open(
             Array(sealed), installation: configuration.installation, tenant: configuration.tenant, kms: kms,
             key: settings.kms.key)
-        let gateway = Gateway(
+        let gateway = try Gateway(
             configuration: configuration, kms: kms, kmsKey: settings.kms.key, keys: keys,
             objects: try FileObjectStore(directory: configuration.objectsDirectory),
             metadata: try SQLiteMetadataStore(path: configuration.metadataFile),
-            authenticator: tokens, logger: logger)
+            authenticator: try settings.identity.authenticator(logger: logger), logger: logger)
         try await gateway.recover()
         let portFile = portFile
         let listen = configuration.listen
-        let application = gateway.application { port in
+        let services = try gateway.services { port in
             logger.notice("hkms gateway is ready", metadata: ["url": "\(listen.url(boundPort: port))"])
             if let portFile, let port {
                 try? Data("\(port)\n".utf8).write(to: URL(fileURLWithPath: portFile), options: .atomic)
@@ -99,7 +102,7 @@ struct Serve: AsyncParsableCommand {
         }
         let group = ServiceGroup(
             configuration: .init(
-                services: [application], gracefulShutdownSignals: [.sigterm, .sigint], logger: logger))
+                services: services, gracefulShutdownSignals: [.sigterm, .sigint], logger: logger))
         try await group.run()
     }
 }

@@ -62,6 +62,8 @@ final class Installation: @unchecked Sendable {
     let unitPort: Int
     /// The name of the KMS's key that seals seeds.
     let key: String
+    /// Whether client, gateway and unit speak TLS.
+    let tls: Bool
     private var gateway: Process?
     private var unit: Process?
     let alice: HKMSClient
@@ -73,8 +75,9 @@ final class Installation: @unchecked Sendable {
     }
 
     init(
-        _ kms: KMS, key: String, circuits: [URL], bodyMiB: Int?, openBaoAddress: String?
+        _ kms: KMS, key: String, circuits: [URL], bodyMiB: Int?, openBaoAddress: String?, tls: Bool
     ) async throws {
+        self.tls = tls
         folder = FileManager.default.temporaryDirectory.appendingPathComponent("hkms-system-\(UUID().uuidString)")
         self.key = key
         (gatewayPort, unitPort) = (try Self.freePort(), try Self.freePort())
@@ -82,6 +85,7 @@ final class Installation: @unchecked Sendable {
             "init", folder.path, "--dev", "--key", key, "--model", Self.model.path, "--gateway-port", "\(gatewayPort)",
             "--unit-port", "\(unitPort)",
         ]
+        if tls { arguments.append("--tls") }
         arguments += circuits.flatMap { ["--model", $0.path] }
         if kms == .openbao {
             let environment = ProcessInfo.processInfo.environment
@@ -109,9 +113,10 @@ final class Installation: @unchecked Sendable {
         }
         let token = try String(contentsOf: folder.appendingPathComponent("developer.token"), encoding: .utf8)
             .trimmingCharacters(in: .whitespacesAndNewlines)
-        let address = "http://127.0.0.1:\(gatewayPort)"
-        alice = try HKMSClient(address: address, token: token)
-        bob = try HKMSClient(address: address, token: bobsToken)
+        let address = Self.url(tls, gatewayPort)
+        let authority = tls ? folder.appendingPathComponent("tls/ca.pem").path : nil
+        alice = try HKMSClient(address: address, token: token, caCertificateFile: authority)
+        bob = try HKMSClient(address: address, token: bobsToken, caCertificateFile: authority)
         try await start()
     }
 
@@ -119,24 +124,41 @@ final class Installation: @unchecked Sendable {
     static let circuit = Programs.repository.appendingPathComponent("models/heart-disease-totals.json")
     static let records = Programs.repository.appendingPathComponent("models/heart-disease-made-up.csv")
 
-    var gatewayURL: String { "http://127.0.0.1:\(gatewayPort)" }
+    var gatewayURL: String { Self.url(tls, gatewayPort) }
+    var unitURL: String { Self.url(tls, unitPort) }
+    private static func url(_ tls: Bool, _ port: Int) -> String {
+        tls ? "https://localhost:\(port)" : "http://127.0.0.1:\(port)"
+    }
     var tokenFile: String { folder.appendingPathComponent("developer.token").path }
     func object(_ keySet: String, _ name: String) -> URL {
         folder.appendingPathComponent("objects/keysets/\(keySet)/\(name)")
     }
 
-    /// - Parameter logLevel: of the gateway; nil for the default.
-    func start(logLevel: String? = nil) async throws {
+    /// - Parameters:
+    ///   - logLevel: of the gateway; nil for the default.
+    ///   - probing: whether the gateway is asked by curl until it is ready; its log tells otherwise.
+    func start(logLevel: String? = nil, probing: Bool = true) async throws {
         if unit == nil {
             unit = try launch("hkms-evaluator", "evaluator.yaml", log: "unit.log")
         }
         gateway = try launch(
             "hkms", "hkms.yaml", options: logLevel.map { ["--log-level", $0] } ?? [], log: "gateway.log")
-        for (port, process, log) in [(unitPort, unit, "unit.log"), (gatewayPort, gateway, "gateway.log")] {
+        if !probing {
+            let port = folder.appendingPathComponent("gateway.log")
+            let before = Self.text(port).components(separatedBy: "hkms gateway is ready").count
+            for _ in 0..<600
+            where gateway?.isRunning == true
+                && Self.text(port).components(separatedBy: "hkms gateway is ready").count == before
+            {
+                try await Task.sleep(for: .milliseconds(50))
+            }
+            return
+        }
+        for (url, process, log) in [(unitURL, unit, "unit.log"), (gatewayURL, gateway, "gateway.log")] {
             var ready = false
             for _ in 0..<600 where !ready {
                 if process?.isRunning == false { break }
-                ready = (try? Self.status(of: "http://127.0.0.1:\(port)/readyz")) == 200
+                ready = (try? status(of: url + "/readyz")) == 200
                 if !ready { try await Task.sleep(for: .milliseconds(50)) }
             }
             try #require(ready, "not ready: \(Self.text(folder.appendingPathComponent(log)))")
@@ -170,10 +192,11 @@ final class Installation: @unchecked Sendable {
     /// Runs `body` on an installation and stops it afterwards, whatever happens.
     static func use(
         _ kms: KMS = .software, key: String = "hkms-\(UUID().uuidString)", circuits: [URL] = [],
-        bodyMiB: Int? = nil, openBaoAddress: String? = nil, _ body: (Installation) async throws -> Void
+        bodyMiB: Int? = nil, openBaoAddress: String? = nil, tls: Bool = false,
+        _ body: (Installation) async throws -> Void
     ) async throws {
         let installation = try await Installation(
-            kms, key: key, circuits: circuits, bodyMiB: bodyMiB, openBaoAddress: openBaoAddress)
+            kms, key: key, circuits: circuits, bodyMiB: bodyMiB, openBaoAddress: openBaoAddress, tls: tls)
         do {
             try await body(installation)
         } catch {
@@ -204,10 +227,18 @@ final class Installation: @unchecked Sendable {
 
     private static func text(_ file: URL) -> String { (try? String(contentsOf: file, encoding: .utf8)) ?? "" }
 
-    private static func status(of url: String) throws -> Int? {
+    private func status(of url: String) throws -> Int? {
         let output = try Programs.run(
-            "/usr/bin/curl", ["-s", "--max-time", "5", "--noproxy", "*", "-o", "/dev/null", "-w", "%{http_code}", url])
+            "/usr/bin/curl",
+            ["-s", "--max-time", "5", "--noproxy", "*", "-o", "/dev/null", "-w", "%{http_code}", url]
+                + (tls ? mutualTLS() : []))
         return Int(output.out)
+    }
+
+    /// curl's options to be the gateway towards the unit.
+    func mutualTLS(as name: String = "gateway-1") -> [String] {
+        let folder = folder.appendingPathComponent("tls").path
+        return ["--cacert", "\(folder)/ca.pem", "--cert", "\(folder)/\(name).pem", "--key", "\(folder)/\(name).key"]
     }
 
     private static let given = Mutex<Set<Int>>([])
@@ -235,7 +266,8 @@ final class Installation: @unchecked Sendable {
             .trimmingCharacters(in: .whitespacesAndNewlines)
         return try Programs.run(
             "/usr/bin/curl",
-            ["-s", "--noproxy", "*", "-H", "Authorization: Bearer \(token)"] + arguments)
+            ["-s", "--noproxy", "*", "-H", "Authorization: Bearer \(token)"]
+                + (tls ? ["--cacert", folder.appendingPathComponent("tls/ca.pem").path] : []) + arguments)
     }
 }
 

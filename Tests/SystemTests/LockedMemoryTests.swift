@@ -13,7 +13,11 @@ import Testing
         try Data("a passphrase of a test\n".utf8).write(to: URL(fileURLWithPath: passphrase))
         try FileManager.default.setAttributes([.posixPermissions: 0o600], ofItemAtPath: passphrase)
         let made = folder.appendingPathComponent("made").path
-        let initialize = ["--passphrase-file", passphrase, "--model", Installation.model.path, "--gateway-port", "0"]
+        // An issuer is asked for its keys when a token comes.
+        let initialize = [
+            "--oidc-issuer", "https://issuer.invalid", "--passphrase-file", passphrase, "--model",
+            Installation.model.path, "--gateway-port", "0",
+        ]
         let (hkms, evaluator) = (try Programs.path("hkms"), try Programs.path("hkms-evaluator"))
 
         let first = try limited(to: 0, hkms, ["init", folder.appendingPathComponent("none").path] + initialize)

@@ -7,6 +7,7 @@ import ServiceKit
 struct ServerConfiguration: Sendable {
     let gateway: GatewayConfiguration
     let kms: KMSSettings
+    let identity: IdentitySettings
 
     /// - Throws: ``ConfigurationError`` with every line that is wrong.
     init(path: String) throws {
@@ -15,11 +16,15 @@ struct ServerConfiguration: Sendable {
         let directory = absolute.deletingLastPathComponent().path
         let gateway = GatewayConfiguration(
             document.root, directory: directory, processors: ProcessInfo.processInfo.activeProcessorCount)
+        let identity = IdentitySettings(
+            document.root.section("identity"), directory: directory, tenant: gateway.tenant,
+            development: gateway.development)
         let kms = KMSRegistry.read(
             document.root.section("kms"), directory: directory, development: gateway.development)
         try document.finish()
         guard let kms else { throw ConfigurationError(file: path, line: 1, message: "kms is not usable") }
         self.gateway = gateway
         self.kms = kms
+        self.identity = identity
     }
 }

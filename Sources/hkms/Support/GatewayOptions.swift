@@ -20,7 +20,9 @@ struct GatewayOptions: ParsableArguments {
     var tokenFile: String?
 
     @Option(
-        help: ArgumentHelp("PEM file of the authorities to trust instead of the system's.", valueName: "file"))
+        help: ArgumentHelp(
+            "PEM file of the authorities to trust instead of the system's. (default: $HKMS_CA_FILE)", valueName: "file"
+        ))
     var ca: String?
 
     @Option(help: ArgumentHelp("Time limit of one request.", valueName: "seconds"))
@@ -37,7 +39,7 @@ struct GatewayOptions: ParsableArguments {
     func withClient<Result>(_ body: (HKMSClient) async throws -> Result) async throws -> Result {
         let client = try HKMSClient(
             address: gateway ?? Self.environment("HKMS_GATEWAY") ?? Self.defaultAddress, token: try token(),
-            caCertificateFile: ca, timeout: .seconds(timeout))
+            caCertificateFile: ca ?? Self.environment("HKMS_CA_FILE"), timeout: .seconds(timeout))
         do {
             let result = try await body(client)
             await client.shutdown()
@@ -51,7 +53,7 @@ struct GatewayOptions: ParsableArguments {
     private func token() throws -> String {
         if let path = tokenFile ?? Self.environment("HKMS_TOKEN_FILE") {
             let bytes = try InputFile.read(
-                path, maximumBytes: 2 * StaticTokenFile.maximumTokenBytes, code: .validationFailure)
+                path, maximumBytes: 2 * BearerToken.maximumBytes, code: .validationFailure)
             guard let text = String(validating: bytes, as: UTF8.self) else {
                 throw HKMSClientError.invalidToken(reason: "in \(path) is no text")
             }

@@ -1,0 +1,138 @@
+import Foundation
+import HKMSClient
+import ServiceKit
+import Testing
+
+/// Callers named by a real issuer: OpenBao's identity tokens, over TLS.
+@Suite(.serialized) struct IdentityTests {
+    @Test("tokens of an issuer name their users, and keys that it rotates are found")
+    func openBao() async throws {
+        let bao = try OpenBaoIssuer()
+        try await Installation.use(tls: true) { installation in
+            let file = installation.folder.appendingPathComponent("hkms.yaml")
+            let yaml = try String(contentsOf: file, encoding: .utf8)
+            let identity = """
+                identity:
+                  oidc:
+                    - issuer: \(bao.issuer)
+                      audiences: [\(bao.audience)]
+                      algorithms: [ES256]
+                      authorities: \(bao.authorities)
+                """
+            try Data(yaml.replacingOccurrences(of: "identity:", with: identity).utf8).write(to: file)
+            installation.killGateway()
+            try await installation.start()
+
+            let token = try bao.token()
+            let carol = try installation.client(token)
+            let keySet = try await carol.register(
+                RegisterRequest(requestId: "r", preset: "ckks-12", release: "raw")
+            ).body.id
+            #expect(try await carol.keySets().body.keySets.map(\.id) == [keySet])
+            // The static tokens go on beside it, and are other people.
+            #expect(try await installation.alice.keySets().body.keySets.isEmpty)
+            await expectProblem("unknown-key-set") { _ = try await installation.alice.keySet(keySet) }
+
+            // For another audience, altered, and of an issuer that calls itself the same but is not.
+            for bad in [
+                try bao.token(role: bao.otherRole), token.replacingOccurrences(of: ".", with: ".e"),
+                String(token.dropLast(4)) + "AAAA",
+            ] {
+                let nobody = try installation.client(bad)
+                await expectProblem("unauthenticated", status: 401) { _ = try await nobody.keySets() }
+                await nobody.shutdown()
+            }
+
+            try bao.rotate()
+            let renewed = try installation.client(try bao.token())
+            var answers = 0
+            // Keys are asked for again ten seconds after the last time, at most.
+            for _ in 0..<60 where answers == 0 {
+                do {
+                    answers = try await renewed.keySets().body.keySets.count
+                } catch HKMSClientError.problem(let problem) where problem.status == 401 {
+                    try await Task.sleep(for: .milliseconds(500))
+                }
+            }
+            #expect(answers == 1)
+            await carol.shutdown()
+            await renewed.shutdown()
+        }
+    }
+}
+
+/// One user and two roles at the OpenBao server of the tests.
+private struct OpenBaoIssuer {
+    let audience = "hkms-\(UUID().uuidString.lowercased())"
+    let authorities: String
+    let issuer: String
+    let otherRole: String
+    private let address: String
+    private let root: String
+    private let name: String
+    private let userToken: String
+
+    init() throws {
+        let environment = ProcessInfo.processInfo.environment
+        address = try #require(environment["HKMS_TEST_OPENBAO_TLS_ADDRESS"], "no OpenBao server: run scripts/test")
+        root = try #require(environment["HKMS_TEST_OPENBAO_TOKEN"])
+        authorities = try #require(environment["HKMS_TEST_OPENBAO_CA"])
+        issuer = address + "/v1/identity/oidc"
+        name = "hkms-\(UUID().uuidString.lowercased())"
+        otherRole = name + "-other"
+        let password = UUID().uuidString
+        try call("POST", "identity/oidc/config", #"{"issuer": "\#(address)"}"#)
+        try call("POST", "identity/oidc/key/\(name)", #"{"algorithm": "ES256", "allowed_client_ids": ["*"]}"#)
+        try call(
+            "POST", "identity/oidc/role/\(name)", #"{"key": "\#(name)", "client_id": "\#(audience)", "ttl": "5m"}"#)
+        try call(
+            "POST", "identity/oidc/role/\(otherRole)", #"{"key": "\#(name)", "client_id": "elsewhere", "ttl": "5m"}"#)
+        // Who has it already keeps it.
+        try call("POST", "sys/auth/userpass", #"{"type": "userpass"}"#, mayFail: true)
+        try call(
+            "PUT", "sys/policies/acl/\(name)",
+            #"{"policy": "path \"identity/oidc/token/*\" {capabilities = [\"read\"]}"}"#)
+        try call(
+            "POST", "auth/userpass/users/\(name)",
+            #"{"password": "\#(password)", "token_policies": ["\#(name)"]}"#)
+        let login = try call("POST", "auth/userpass/login/\(name)", #"{"password": "\#(password)"}"#)
+        userToken = try Self.text(login, "auth", "client_token")
+    }
+
+    func token(role: String? = nil) throws -> String {
+        try Self.text(
+            try call("GET", "identity/oidc/token/\(role ?? name)", nil, token: userToken), "data", "token")
+    }
+
+    func rotate() throws {
+        // The old key goes at once.
+        try call("POST", "identity/oidc/key/\(name)/rotate", #"{"verification_ttl": "0"}"#)
+    }
+
+    private static func text(_ json: String, _ path: String...) throws -> String {
+        var value = try JSONSerialization.jsonObject(with: Data(json.utf8))
+        for member in path { value = try #require((value as? [String: Any])?[member], "\(json.prefix(300))") }
+        return try #require(value as? String)
+    }
+
+    @discardableResult
+    private func call(
+        _ method: String, _ path: String, _ body: String?, token: String? = nil, mayFail: Bool = false
+    ) throws -> String {
+        let output = try Programs.run(
+            "/usr/bin/curl",
+            [
+                mayFail ? "-s" : "-sf", "--noproxy", "*", "--cacert", authorities, "-X", method, "-H",
+                "X-Vault-Token: \(token ?? root)",
+            ] + (body.map { ["-d", $0] } ?? []) + ["\(address)/v1/\(path)"])
+        try #require(mayFail || output.status == 0, "\(method) \(path): \(output.status) \(output.out)\(output.error)")
+        return output.out
+    }
+}
+
+extension Installation {
+    fileprivate func client(_ token: String) throws -> HKMSClient {
+        try HKMSClient(
+            address: gatewayURL, token: token, caCertificateFile: folder.appendingPathComponent("tls/ca.pem").path)
+    }
+}
