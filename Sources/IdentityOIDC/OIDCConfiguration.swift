@@ -38,11 +38,13 @@ public struct OIDCConfiguration: Sendable, Hashable {
         public let members: [String]
 
         public init(_ text: String) {
-            members =
-                text.hasPrefix("/")
-                ? text.dropFirst().split(separator: "/", omittingEmptySubsequences: false).map {
-                    $0.replacing("~1", with: "/").replacing("~0", with: "~")
-                } : [text]
+            guard text.hasPrefix("/") else {
+                members = [text]
+                return
+            }
+            members = text.dropFirst().split(separator: "/", omittingEmptySubsequences: false).map {
+                String($0).replacing("~1", with: "/").replacing("~0", with: "~")
+            }
         }
     }
 
