@@ -61,9 +61,10 @@ public final class Gateway: Sendable {
                 pinnedManifestKeys: configuration.pinnedManifestKeys),
             keys: keys, kms: kms, objects: objects, metadata: metadata, compute: PoolCompute(pool: pool),
             logger: logger, clock: clock)
+        let descriptions = DescriptionReader(compute: PoolCompute(pool: pool))
         units = UnitDirectory(
             clients: configuration.units.map {
-                UnitClient(unit: $0, http: http, key: keys.requestKey, clock: clock)
+                UnitClient(unit: $0, http: http, key: keys.requestKey, descriptions: descriptions, clock: clock)
             }, logger: logger)
         jobs = JobRunner(limit: configuration.jobs)
     }
