@@ -62,6 +62,10 @@ public struct IntegerCircuitDescriptor: CircuitDescription {
         guard profile.parameters.t > 2 * UInt64(magnitude) else {
             throw InferenceError.resultMayWrap(magnitude: magnitude, modulus: profile.parameters.t)
         }
+        // Plans have the moduli of presets: no others are worth the time that their tables take.
+        guard IntegerPlan.hasPresetModuli(profile.parameters) else {
+            throw InferenceError.malformedCircuit(reason: "its moduli are no preset's")
+        }
         // The same plan as the unit's: parameters, levels and keys follow from what is described.
         let context = try EncryptionContext.shared(profile.parameters)
         _ = try BFVEncoder(context)

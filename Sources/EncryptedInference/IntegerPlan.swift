@@ -107,6 +107,15 @@ public struct IntegerPlan: Sendable, Hashable {
         return BFVCircuitProfile(steps.flatMap(\.noise), level: profile.inputLevel)
     }
 
+    /// Whether parameters are a preset's, but for t.
+    static func hasPresetModuli(_ parameters: EncryptionParameters) -> Bool {
+        BFVParameterPreset.all.contains { preset in
+            let primes = preset.parameters
+            return primes.logN == parameters.logN && primes.q == parameters.q && primes.p == parameters.p
+                && primes.alpha == parameters.alpha
+        }
+    }
+
     private static func chosen(
         _ preset: BFVParameterPreset, above bound: UInt64, modulus: UInt64?
     ) throws(HEError) -> EncryptionParameters {

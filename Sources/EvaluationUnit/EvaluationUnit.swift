@@ -148,7 +148,7 @@ public final class EvaluationUnit: Sendable {
                     guard let question = try? APIJSON.decode(PlanRequest.self, from: request.body) else {
                         throw UnitProblem.malformedPlanRequest
                     }
-                    let plan = try await plans.plan(model, question)
+                    let plan = try await plans.plan(model, question, for: request.signer.id.value)
                     let descriptor = ModelDescriptor(model, plan: plan, unit: configuration.name)
                     let signed = try SignedStatement(descriptor, by: configuration.signingKey)
                     return Response.bytes(try signed.serialized(), type: MediaType.envelope)

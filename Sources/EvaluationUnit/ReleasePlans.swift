@@ -8,8 +8,9 @@ import Synchronization
 package final class ReleasePlans: Sendable {
     /// Plans that are remembered, refusals too.
     private static let rememberedPlans = 256
-    /// Searches for plans that wait; one runs at a time, so that threads are left for evaluations.
-    private static let waitingSearches = 16
+    /// Searches of one gateway that run or wait. One runs at a time, so that threads are left for evaluations, of the
+    /// gateways in turn.
+    package static let searchesPerGateway = 64
 
     private struct Question: Hashable {
         let model: Digest
@@ -25,7 +26,6 @@ package final class ReleasePlans: Sendable {
     private struct State {
         var plans: [Question: Result<InferencePlan, ReleasePlanError>] = [:]
         var searches: [Question: Task<Result<InferencePlan, ReleasePlanError>, any Error>] = [:]
-        var lastSearch: Task<Result<InferencePlan, ReleasePlanError>, any Error>?
         /// By the profile's digest, which names the model's file.
         var compiled: [Digest: Held] = [:]
         var compilations: [Digest: Task<CompiledModel, any Error>] = [:]
@@ -37,6 +37,7 @@ package final class ReleasePlans: Sendable {
     /// Bytes of compiled models.
     package let capacity: Int
     private let pool: ComputePool
+    private let turns = FairTurns<String>(places: ReleasePlans.searchesPerGateway)
     private let state = Mutex(State())
 
     package init(capacity: Int, pool: ComputePool) {
@@ -45,8 +46,11 @@ package final class ReleasePlans: Sendable {
     }
 
     /// The plan of a model: searched once for each request.
+    /// - Parameter gateway: id of the key that the request is signed with: who the search is for.
     /// - Throws: ``UnitProblem``, `ComputePoolError`.
-    package func plan(_ model: InferenceModel, _ request: PlanRequest) async throws -> InferencePlan {
+    package func plan(
+        _ model: InferenceModel, _ request: PlanRequest, for gateway: String
+    ) async throws -> InferencePlan {
         let (pool, release) = (pool, request.release)
         // What is refused at once takes no other plan's place.
         do throws(ReleasePlanError) { try release.validate() } catch { throw UnitProblem.releasePlan(error) }
@@ -60,18 +64,17 @@ package final class ReleasePlans: Sendable {
         let search = try state.withLock { state throws(UnitProblem) in
             if let known = state.plans[question] { return Task<_, any Error> { known } }
             if let running = state.searches[question] { return running }
-            guard state.searches.count < Self.waitingSearches else { throw .plannerBusy }
-            let before = state.lastSearch
+            do throws(FairTurns<String>.Full) { try turns.takePlace(gateway) } catch { throw .plannerBusy }
             let task = Task { [self] in
-                _ = await before?.result
-                let result = await Task {
-                    try await pool.run {
-                        Result { () throws(ReleasePlanError) in try InferencePlan(model, release: release) }
-                    }
-                }.result
+                let result = await turns.run(gateway) {
+                    await Task {
+                        try await pool.run {
+                            Result { () throws(ReleasePlanError) in try InferencePlan(model, release: release) }
+                        }
+                    }.result
+                }
                 self.state.withLock { state in
                     state.searches[question] = nil
-                    if state.searches.isEmpty { state.lastSearch = nil }
                     guard case .success(let found) = result else { return }
                     // Any other goes: one account that asks for many plans must not make all of them be searched anew.
                     if state.plans.count >= Self.rememberedPlans, let other = state.plans.keys.randomElement() {
@@ -82,7 +85,6 @@ package final class ReleasePlans: Sendable {
                 return try result.get()
             }
             state.searches[question] = task
-            state.lastSearch = task
             return task
         }
         return try Self.plan(try await search.value)

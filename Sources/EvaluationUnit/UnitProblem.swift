@@ -139,7 +139,8 @@ extension UnitProblem: ProblemConvertible {
         case .releasePlan(let error): Self.facts(error)
         case .plannerBusy:
             (
-                "planner-busy", 503, "Too many release plans are asked for at once.",
+                "planner-busy", 503,
+                "This gateway asks for too many release plans at once, or models of other plans are being compiled.",
                 "Try again after the time that Retry-After names."
             )
         case .planCacheTooSmall(let needed, let capacity):

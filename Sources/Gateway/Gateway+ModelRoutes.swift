@@ -98,7 +98,7 @@ extension Gateway {
     private func predictEphemerally(
         _ records: [Record], model name: String, release: ReleaseRequest?, as requester: Requester
     ) async throws -> Prediction {
-        let (model, slots) = try await ephemeralModel(records, name, release)
+        let (model, slots) = try await ephemeralModel(records, name, release, as: requester)
         let profile = model.descriptor.profile
         var policy = KeySetPolicy.raw()
         if release != nil {
@@ -141,7 +141,7 @@ extension Gateway {
 
     /// A model planned for as many decryptions as the records take: the key ends with them.
     private func ephemeralModel(
-        _ records: [Record], _ name: String, _ release: ReleaseRequest?
+        _ records: [Record], _ name: String, _ release: ReleaseRequest?, as requester: Requester
     ) async throws -> (UnitDirectory.Model, slots: [[Double]]) {
         guard let release else {
             let model = try await units.model(named: name)
@@ -151,7 +151,7 @@ extension Gateway {
         while true {
             let request = ReleaseRequest(
                 precision: release.precision, statisticalBits: release.statisticalBits, budget: budget)
-            let model = try await units.model(named: name, planned: PlanRequest(release: request))
+            let model = try await units.model(named: name, planned: request, as: requester)
             let slots = try model.network().slots(of: records)
             if slots.count <= budget { return (model, slots) }
             // Larger rings hold more records.

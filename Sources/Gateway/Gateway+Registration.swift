@@ -38,7 +38,7 @@ extension Gateway {
                 if let runner = unit.operator, requester.owners.contains(runner) {
                     throw KeyManagementError.unitIsRequester(unit: unit.name)
                 }
-                let planned = try await units.model(named: name, planned: PlanRequest(release: release)).network()
+                let planned = try await units.model(named: name, planned: release, as: requester).network()
                 guard let flooding = planned.flooding else { throw Self.floodingNeedsModel }
                 profile = planned.profile
                 policy = .flooded(flooding, decryptAny: decryptAny)

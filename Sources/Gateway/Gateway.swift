@@ -61,9 +61,11 @@ public final class Gateway: Sendable {
                 pinnedManifestKeys: configuration.pinnedManifestKeys),
             keys: keys, kms: kms, objects: objects, metadata: metadata, compute: PoolCompute(pool: pool),
             logger: logger, clock: clock)
+        let descriptions = DescriptionReader(compute: PoolCompute(pool: pool))
         units = UnitDirectory(
             clients: transports.map {
-                UnitClient(unit: $0.unit, http: $0.http, key: keys.requestKey, clock: clock)
+                UnitClient(unit: $0.unit, http: $0.http, key: keys.requestKey, descriptions: descriptions,
+                    clock: clock)
             }, logger: logger)
         jobs = JobRunner(limit: configuration.jobs)
     }

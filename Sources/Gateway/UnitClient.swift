@@ -43,6 +43,7 @@ struct UnitClient: Sendable {
     let unit: GatewayConfiguration.Unit
     let http: HTTPClient
     let key: SigningKey
+    let descriptions: DescriptionReader
     let clock: @Sendable () -> Date
 
     private static let controlTimeout = TimeAmount.seconds(30)
@@ -71,13 +72,16 @@ struct UnitClient: Sendable {
         var failure: (any Error)?
         for text in list.descriptors.prefix(Self.maximumDescriptors) {
             do {
-                let description = try CircuitDescriptions.read(Array(text.utf8), pinned: [unit.publicKey])
+                let description = try await descriptions.description(Array(text.utf8), pinned: unit.publicKey)
                 guard description.unit == unit.name else { throw AttestationError.mismatch(field: "evaluation unit") }
                 // The list is of plans for raw results.
                 guard (description as? ModelDescriptor)?.release == nil else {
                     throw AttestationError.mismatch(field: "release")
                 }
                 descriptors.append(description)
+            } catch let error as ComputeSaturated {
+                // No fault of the unit's: what it runs is asked for again.
+                throw error
             } catch {
                 logger.error(
                     "a model description is not believed", metadata: ["unit": "\(unit.name)", "error": "\(error)"])
@@ -99,9 +103,13 @@ struct UnitClient: Sendable {
         ).body
         let descriptor: ModelDescriptor
         do {
-            descriptor = try SignedStatement<ModelDescriptor>(verifying: body, pinned: [unit.publicKey]).body
-            guard descriptor.unit == unit.name else { throw AttestationError.mismatch(field: "evaluation unit") }
-            try descriptor.validate()
+            let description = try await descriptions.description(body, pinned: unit.publicKey)
+            guard let model = description as? ModelDescriptor, model.unit == unit.name else {
+                throw AttestationError.mismatch(field: "evaluation unit")
+            }
+            descriptor = model
+        } catch let error as ComputeSaturated {
+            throw error
         } catch { throw malformed("the description of a planned model") }
         // Signed for another question: an answer of before, or of another model.
         guard descriptor.name == model, descriptor.release?.request == request.release,

@@ -47,6 +47,16 @@ final class UnitDirectory: Sendable {
 
     private let plans = Mutex<[Question: ModelDescriptor]>([:])
     private static let rememberedPlans = 256
+    /// Searches for plans that one principal may have going on: a unit searches one at a time for all.
+    private static let searchesPerPrincipal = 2
+    private let searches = CallerLimit<Principal>(UnitDirectory.searchesPerPrincipal)
+
+    /// Who a search is for, whatever groups and token.
+    private struct Principal: Hashable {
+        let issuer: String
+        let subject: String
+        let tenant: String
+    }
 
     private let clients: [UnitClient]
     private let logger: Logger
@@ -116,13 +126,33 @@ final class UnitDirectory: Sendable {
     }
 
     /// A model planned for flooded results, by the unit that runs it.
-    func model(named name: String, planned request: PlanRequest) async throws -> Model {
+    /// - Throws: `Problem`, `plans-throttled` where the requester has too many plans searched at a time.
+    func model(named name: String, planned release: ReleaseRequest, as requester: Requester) async throws -> Model {
+        let principal = Principal(
+            issuer: requester.issuer, subject: requester.subject, tenant: requester.tenant)
+        return try await model(named: name, planned: PlanRequest(release: release)) { [searches] ask in
+            do {
+                return try await searches.run(as: principal, ask)
+            } catch is CallerLimit<Principal>.Reached {
+                throw Problem(
+                    name: "plans-throttled", title: "Too many release plans at a time", status: 429,
+                    detail: "\(Self.searchesPerPrincipal) plans are being searched for you.",
+                    fix: "Try again after the time that Retry-After names.", retryAfterSeconds: 2)
+            }
+        }
+    }
+
+    /// - Parameter limit: runs what asks the unit, where the answer is not remembered.
+    private func model(
+        named name: String, planned request: PlanRequest,
+        within limit: (@Sendable () async throws -> ModelDescriptor) async throws -> ModelDescriptor
+    ) async throws -> Model {
         let model = try await model(named: name)
         _ = try model.network()
         let question = Question(
             unit: model.client.unit.name, model: model.descriptor.profile.modelDigest, request: request)
         if let known = plans.withLock({ $0[question] }) { return Model(descriptor: known, client: model.client) }
-        let descriptor = try await model.client.plan(name, request)
+        let descriptor = try await limit { try await model.client.plan(name, request) }
         guard descriptor.profile.modelDigest == model.descriptor.profile.modelDigest else {
             // Replaced since the list was asked for.
             known.withLock { $0.asked = nil }
@@ -131,7 +161,8 @@ final class UnitDirectory: Sendable {
                 detail: "Model \(name.prefix(64)) is another one than a moment ago.", fix: "Ask again.")
         }
         plans.withLock { plans in
-            if plans.count >= Self.rememberedPlans { plans.removeAll() }
+            // Any other goes: nobody can have all of them searched anew by asking for many.
+            if plans.count >= Self.rememberedPlans, let other = plans.keys.randomElement() { plans[other] = nil }
             plans[question] = descriptor
         }
         return Model(descriptor: descriptor, client: model.client)
@@ -143,7 +174,8 @@ final class UnitDirectory: Sendable {
         guard let request = PlanRequest(manifest), manifest.profile?.model == name else {
             return try await model(named: name)
         }
-        return try await model(named: name, planned: request)
+        // Taken up again, not searched.
+        return try await model(named: name, planned: request) { try await $0() }
     }
 
     /// Has every unit drop the keys of some manifests; a unit that does not answer drops them when its cache is full.

@@ -289,6 +289,18 @@ import Testing
         for (name, lie) in lies {
             #expect(throws: (any Error).self, "\(name)") { try altered(lie).validate() }
         }
+        // Secure, and as good as a preset's; but then each description could bring a ring of its own.
+        let parameters = descriptor.profile.parameters
+        let bits = 64 - parameters.q[0].leadingZeroBitCount
+        let others = Primes.nttPrimes(
+            bits: bits, degree: parameters.degree, count: 1, excluding: Set(parameters.q + parameters.p))
+        let strange = try EncryptionParameters(
+            scheme: .bfv, logN: parameters.logN, q: others + parameters.q.dropFirst(), p: parameters.p,
+            alpha: parameters.alpha, t: parameters.t)
+        let object = try JSONSerialization.jsonObject(with: JSONEncoder().encode(strange))
+        #expect(throws: InferenceError.malformedCircuit(reason: "its moduli are no preset's")) {
+            try altered(profile("parameters", object)).validate()
+        }
     }
 
     @Test("a signed description is read as what it is")

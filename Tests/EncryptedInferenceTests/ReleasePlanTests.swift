@@ -131,7 +131,7 @@ import Testing
             })
     }
 
-    @Test("weights as large as numbers go are refused by name", arguments: [1e20, 1e100, 1e150, 1e200, 1e300, 1e308])
+    @Test("weights as large as numbers go are refused by name", arguments: [1e20, 1e150, 1e308])
     func hugeWeights(factor: Double) throws {
         for network in ["1-1", "3-4sq-1", "7-2-6-1", "2-2sq-2sq-2sq-2sq-1"] {
             let model = try Self.enlarged(Network(network), factor)

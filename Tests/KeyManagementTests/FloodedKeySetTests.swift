@@ -87,18 +87,29 @@ import Testing
     func weakNoise() async throws {
         let fixture = try await Fixture()
         let noise = StaticNoise(try Self.profile().parameters)
-        for (bits, audience, isTaken) in [(29, ReleaseAudience.shared, false), (30, .shared, true), (1, .owner, true)] {
+        let cases: [(bits: Int, audience: ReleaseAudience, group: Bool, isTaken: Bool)] = [
+            (29, .shared, false, false), (30, .shared, false, true), (1, .owner, false, true),
+            // Members of a group are others.
+            (29, .owner, true, false), (30, .owner, true, true), (29, .shared, true, false), (30, .shared, true, true),
+        ]
+        for (bits, audience, group, isTaken) in cases {
             let policy = try FloodingPolicy(
                 errorBound: noise.floodingBound(noise.fresh), statisticalBits: bits, budget: 10, precision: 1e-3,
-                level: 3,
-                scaleBits: 60, audience: audience)
-            let request = try Self.request(fixture, .flooded(FloodedRelease(precision: 1e-3, policy: policy)))
+                level: 3, scaleBits: 60, audience: audience)
+            var request = try Self.request(fixture, .flooded(FloodedRelease(precision: 1e-3, policy: policy)))
+            if group { request.owner = KeySetOwner(kind: .group, issuer: "static", subject: "clinic") }
             if isTaken {
                 _ = try await fixture.manager.register(request, as: fixture.alice)
             } else {
-                await #expect(throws: KeyManagementError.self) {
-                    try await fixture.manager.register(request, as: fixture.alice)
+                let refused = request
+                let error = await #expect(throws: KeyManagementError.self) {
+                    try await fixture.manager.register(refused, as: fixture.alice)
                 }
+                guard case .invalidRequest(let reason) = error else {
+                    Issue.record("\(String(describing: error))")
+                    continue
+                }
+                #expect(reason.contains("at least 30 bits"), "\(reason)")
             }
         }
     }

@@ -109,6 +109,13 @@ import Testing
                     )
                 }
             }
+            // Nor does it choose the noise that hides the key from whoever runs it.
+            let before = try await alice.keySets().body.keySets.count
+            await expectProblem("unit-is-requester", status: 403) {
+                _ = try await alice.register(
+                    RegisterRequest(requestId: "own unit", mode: "direct", model: "heart-disease"))
+            }
+            #expect(try await alice.keySets().body.keySets.count == before)
             await expectProblem("unit-is-requester", status: 403) {
                 _ = try await alice.openJob(keySet: info.id, model: "heart-disease", ciphertexts: good)
             }
