@@ -96,7 +96,7 @@ import Testing
                 #expect(try await raw.found(ciphertext, raw.decrypt(ciphertext)) == raw.truth.count)
             }
 
-            let times = 8
+            let times = 4
             let flooded = try await Target(installation, release: "flooded", budget: 2 * times)
             let step = try #require(flooded.info.flooding).step
             // Halfway between two steps, where the least noise decides which way a value is rounded.

@@ -166,9 +166,11 @@ import Testing
                 "output altered", "outputs swapped", "output duplicated", "output dropped", "inputs as outputs",
                 "output of another", "earlier answer", "earlier receipt", "receipt altered",
                 "receipt for other outputs", "no receipt",
+                // Of two operands there are fewer results than inputs, so that one more is still an answer.
+                "output added",
             ]
             for (problem, lies) in [
-                ("receipt-rejected", rejected), ("unit-malformed-answer", ["output added", "cut in an output"]),
+                ("receipt-rejected", rejected), ("unit-malformed-answer", ["cut in an output"]),
             ] {
                 for lie in lies {
                     try liar.tell(lie, output: foreign[0])

@@ -19,10 +19,9 @@ public enum KeyRecovery {
         var quotient = message.polynomial - ciphertext.polynomials[0]
         let modulus = quotient.basis.moduli[0]
         ciphertext.polynomials[1].withRow(0) { c1 in
+            let inverses = modulus.inverses(UnsafeBufferPointer(start: c1, count: modulus.degree))
             quotient.withMutableRow(0) { row in
-                for index in 0..<modulus.degree {
-                    row[index] = modulus.multiply(row[index], modulus.inverse(c1[index]))
-                }
+                for index in inverses.indices { row[index] = modulus.multiply(row[index], inverses[index]) }
             }
         }
         quotient.inverseTransform()
@@ -34,5 +33,23 @@ extension NTTModulus {
     /// The number between minus and plus half of the prime that a residue stands for.
     public func centered(_ residue: UInt64) -> Int64 {
         residue > value / 2 ? Int64(residue) - Int64(value) : Int64(residue)
+    }
+
+    /// Of residues none of which is 0, by one inversion for all (Montgomery): of the product, from which one factor
+    /// after the other is taken.
+    fileprivate func inverses(_ residues: UnsafeBufferPointer<UInt64>) -> [UInt64] {
+        var result: [UInt64] = []
+        result.reserveCapacity(residues.count)
+        var product: UInt64 = 1
+        for residue in residues {
+            result.append(product)
+            product = multiply(product, residue)
+        }
+        var rest = inverse(product)
+        for index in residues.indices.reversed() {
+            result[index] = multiply(result[index], rest)
+            rest = multiply(rest, residues[index])
+        }
+        return result
     }
 }
