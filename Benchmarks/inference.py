@@ -122,7 +122,7 @@ def measure(sides, repetitions, failed):
 def table(network, weights, found, seal):
     names = list(found)
     # The paper encrypts its models.
-    paper = PAPER[network] if weights == "encrypted" else {}
+    paper = PAPER[network] if weights != "plain" else {}
     lines = [f"\n## {network} ({NETWORKS[network]['shape']}), batch {NETWORKS[network]['batch']}, {weights} model", ""]
     for name in names:
         info = found[name]["info"]
@@ -202,7 +202,7 @@ def main():
                     sides.append(bench.Side("HKMS flooded, 1 thread", flooded, core))
                 if options.peer:
                     worker = os.path.join(HERE, "peers", "helayers_inference.py")
-                    command = [options.peer, "-B", worker, path, inputs.name, weights]
+                    command = [options.peer, "-B", worker, path, inputs.name, weights.removeprefix("publicly-")]
                     sides.append(bench.Side("HElayers", command, core))
 
                 def failed(failure):

@@ -27,7 +27,9 @@ public struct BatchCost: Sendable, Hashable {
         let parameters = schedule.parameters
         let degree = Double(parameters.degree)
         // Milliseconds a row: of a transform, of one term of two inner products, of one term of a weighted sum.
-        let transform = 0.022 * degree * Double(parameters.logN) / (8192 * 13)
+        // Rows of more than 64 KiB leave no room for others in a second-level cache.
+        let crowding = parameters.logN > 13 ? 1.4 : 1
+        let transform = 0.022 * crowding * degree * Double(parameters.logN) / (8192 * 13)
         let term = 0.0078 * degree / 8192
         let scalar = 0.0044 * degree / 8192
         // Of a uniform half that is made from its seed.

@@ -41,24 +41,29 @@ struct PackedWeight: Sendable {
         return try SeededCiphertext(serialized: bytes, context: context).expanded()
     }
 
-    /// A row of one of the polynomials.
+    /// Whether c_1 is made from a seed, which is for whole rows alone.
+    var isSeeded: Bool { rho != nil }
+
+    /// A row of the c_1 of a seeded one.
+    func expandRow(_ row: Int, _ modulus: NTTModulus, into out: UnsafeMutablePointer<UInt64>) throws {
+        guard let rho else { preconditionFailure("its c_1 is packed") }
+        try Samplers.uniformRow(out, modulus: modulus, publicSeed: rho, digit: 0, row: UInt32(row))
+    }
+
+    /// Some residues of a row of a polynomial that is packed.
     /// - Parameters:
-    ///   - whole: the basis of the ciphertext's level.
-    ///   - single: that row's prime alone.
-    func row(_ row: Int, of polynomial: Int, in whole: RNSBasis, _ single: RNSBasis) throws -> RNSPolynomial {
-        if polynomial == 1, let rho {
-            return try UniformHalf.expand(rho: rho, digit: 0, basis: single) { _ in UInt32(row) }
-        }
-        let rowBytes = whole.moduli.map { whole.degree * $0.bitCount / 8 }
+    ///   - range: both ends are multiples of 8.
+    ///   - basis: of the ciphertext's level.
+    func unpack(
+        _ row: Int, _ range: Range<Int>, of polynomial: Int, in basis: RNSBasis,
+        into out: UnsafeMutablePointer<UInt64>
+    ) {
         let start =
-            ObjectHeader.byteCount + polynomial * RNSPolynomial.packedByteCount(whole)
-            + rowBytes.prefix(row).reduce(0, +)
-        let unpacked = bytes.withUnsafeBytes { bytes in
-            RNSPolynomial(
-                packed: UnsafeRawBufferPointer(rebasing: bytes[start..<start + rowBytes[row]]), basis: single,
-                form: .evaluation)
+            ObjectHeader.byteCount + polynomial * RNSPolynomial.packedByteCount(basis)
+            + basis.moduli.prefix(row).reduce(0) { $0 + basis.degree * $1.bitCount / 8 }
+        bytes.withUnsafeBytes { bytes in
+            let row = basis.moduli[row].unpack(out, bytes.baseAddress! + start, range)
+            precondition(row, "it was checked when it was made")
         }
-        guard let unpacked else { preconditionFailure("it was checked when it was made") }
-        return unpacked
     }
 }

@@ -67,8 +67,11 @@ public final class NTTModulus: Sendable {
 
     // MARK: Vectors of N residues
 
-    public func add(_ out: UnsafeMutablePointer<UInt64>, _ a: UnsafePointer<UInt64>, _ b: UnsafePointer<UInt64>) {
-        hkms_add(out, a, b, degree, value)
+    /// - Parameter words: how many residues, a multiple of 8; N by default.
+    public func add(
+        _ out: UnsafeMutablePointer<UInt64>, _ a: UnsafePointer<UInt64>, _ b: UnsafePointer<UInt64>, words: Int? = nil
+    ) {
+        hkms_add(out, a, b, words ?? degree, value)
     }
 
     public func subtract(_ out: UnsafeMutablePointer<UInt64>, _ a: UnsafePointer<UInt64>, _ b: UnsafePointer<UInt64>) {
@@ -195,22 +198,26 @@ public final class NTTModulus: Sendable {
     }
 
     /// out0 = the sum of x[j] * y0[j], out1 = the sum of x[j] * y1[j].
+    /// - Parameter words: how many residues, a multiple of 8; N by default.
     public func multiplyAccumulate(
         _ out0: UnsafeMutablePointer<UInt64>, _ out1: UnsafeMutablePointer<UInt64>, _ x: [UnsafePointer<UInt64>],
-        _ y0: [UnsafePointer<UInt64>], _ y1: [UnsafePointer<UInt64>]
+        _ y0: [UnsafePointer<UInt64>], _ y1: [UnsafePointer<UInt64>], words: Int? = nil
     ) {
         let (x, y0, y1) = (x.map(Optional.some), y0.map(Optional.some), y1.map(Optional.some))
-        withUnsafePointer(to: constants) { hkms_multiply_accumulate_many(out0, out1, x, y0, y1, $0, x.count, degree) }
+        withUnsafePointer(to: constants) {
+            hkms_multiply_accumulate_many(out0, out1, x, y0, y1, $0, x.count, words ?? degree)
+        }
     }
 
     /// out = start + the sum of rows[j] * weights[j]; the rows are residues of other primes, of `bits` bits at most.
+    /// - Parameter words: how many residues, a multiple of 8; N by default.
     public func weightedSum(
         _ out: UnsafeMutablePointer<UInt64>, _ rows: [UnsafePointer<UInt64>], weights: [UInt64], start: UInt64,
-        bits: Int
+        bits: Int, words: Int? = nil
     ) {
         let rows = rows.map(Optional.some)
         withUnsafePointer(to: constants) {
-            hkms_weighted_sum(out, rows, weights, rows.count, start, $0, UInt32(bits), degree)
+            hkms_weighted_sum(out, rows, weights, rows.count, start, $0, UInt32(bits), words ?? degree)
         }
     }
 

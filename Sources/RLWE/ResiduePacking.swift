@@ -1,5 +1,20 @@
 import CRLWEKernels
 
+extension NTTModulus {
+    /// Unpacks some residues of a row.
+    /// - Parameters:
+    ///   - bytes: the packed row.
+    ///   - range: which residues; both ends are multiples of 8.
+    /// - Returns: false where a residue is not below the prime.
+    public func unpack(
+        _ out: UnsafeMutablePointer<UInt64>, _ bytes: UnsafeRawPointer, _ range: Range<Int>
+    ) -> Bool {
+        precondition(range.lowerBound % 8 == 0 && range.count % 8 == 0, "whole bytes")
+        let source = (bytes + range.lowerBound * bitCount / 8).assumingMemoryBound(to: UInt8.self)
+        return hkms_unpack_bits(out, source, range.count, UInt32(bitCount), value) == 1
+    }
+}
+
 extension RNSPolynomial {
     /// Bytes of the packed rows of a basis: N residues of each prime's bit length, row after row.
     public static func packedByteCount(_ basis: RNSBasis) -> Int {

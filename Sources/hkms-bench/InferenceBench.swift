@@ -240,6 +240,8 @@ private final class InferenceBench {
             guard let publicKey else { throw ValidationError("no keys yet") }
             let encoder = try CKKSEncoder(context)
             let (slots, profile) = (circuit.slots(records), circuit.profile)
+            // One run has the samples once.
+            samples = []
             samples = try Parallelism.map(below: slots.count) { index throws(any Error) in
                 try publicKey.encrypt(encoder.encode(slots[index], scale: profile.scale, level: profile.inputLevel))
             }
