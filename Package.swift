@@ -97,7 +97,7 @@ let package = Package(
         .target(
             name: "KeyManagement",
             dependencies: [
-                "Attestation", "HomomorphicEncryption", "SecretKeys", "SecretMemory", .complexModule, .crypto,
+                "Attestation", "HomomorphicEncryption", "RLWE", "SecretKeys", "SecretMemory", .complexModule, .crypto,
                 .logging, .realModule,
             ],
             swiftSettings: swiftSettings),

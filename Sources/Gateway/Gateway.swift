@@ -64,8 +64,8 @@ public final class Gateway: Sendable {
         let descriptions = DescriptionReader(compute: PoolCompute(pool: pool))
         units = UnitDirectory(
             clients: transports.map {
-                UnitClient(unit: $0.unit, http: $0.http, key: keys.requestKey, descriptions: descriptions,
-                    clock: clock)
+                UnitClient(
+                    unit: $0.unit, http: $0.http, key: keys.requestKey, descriptions: descriptions, clock: clock)
             }, logger: logger)
         jobs = JobRunner(limit: configuration.jobs)
     }

@@ -187,7 +187,7 @@ public final class EncryptionContext: Sendable {
 
 /// What a level needs computed once, made when it is first asked for.
 private final class PerLevel<Value: Sendable>: Sendable {
-    private let values = Mutex<[Int: Value]>([:])
+    private let values = BriefLock<[Int: Value]>([:])
 
     func at<Failure: Error>(_ level: Int, _ make: () throws(Failure) -> Value) throws(Failure) -> Value {
         if let known = values.withLock({ $0[level] }) { return known }

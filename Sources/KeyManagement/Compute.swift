@@ -17,7 +17,8 @@ public struct InlineCompute: ComputeExecutor {
     }
 }
 
-/// How long the steps of an operation took, in the order in which they ran.
+/// How long the steps of an operation took, in the order in which they ran. Making keys and storing those made before
+/// overlap.
 public struct StepTimings: Sendable, Hashable {
     public private(set) var steps: [(name: String, milliseconds: Double)] = []
 

@@ -1,6 +1,7 @@
 import Attestation
 import ComplexModule
 import HomomorphicEncryption
+import RLWE
 import SecretKeys
 import SecretMemory
 
@@ -39,9 +40,10 @@ public final class EphemeralKeySet: Sendable {
             let key = publicKey
             return try await manager.timed("sampleEncryption", &timings) {
                 try await manager.compute.run {
-                    try vectors.map {
-                        try key.encrypt(encoder.encode($0, scale: profile.scale, level: profile.inputLevel))
-                            .serialized()
+                    try Parallelism.map(below: vectors.count) { index in
+                        try key.encrypt(
+                            encoder.encode(vectors[index], scale: profile.scale, level: profile.inputLevel)
+                        ).serialized()
                     }
                 }
             }
@@ -91,10 +93,14 @@ public final class EphemeralKeySet: Sendable {
             return try await manager.timed("decryption", &timings) {
                 try await manager.compute.run {
                     if let flooding {
-                        return try parsed.map { try material.release($0, count: nil, policy: flooding.policy).real }
+                        return try Parallelism.map(below: parsed.count) {
+                            try material.release(parsed[$0], count: nil, policy: flooding.policy).real
+                        }
                     }
                     let encoder = try CKKSEncoder(material.context)
-                    return try parsed.map { try encoder.decodeReal(material.decryptRaw($0)) }
+                    return try Parallelism.map(below: parsed.count) {
+                        try encoder.decodeReal(material.decryptRaw(parsed[$0]))
+                    }
                 }
             }
         } catch {
@@ -126,17 +132,9 @@ extension KeyManager {
             let publicKey = try await timed("keyCreation", &timings) {
                 try await compute.run { try material.publicKey() }
             }
-            var entries: [(entry: KeySetObject, bytes: [UInt8])] = []
-            for id in profile.evaluationKeys {
-                let bytes = try await timed("keyCreation", &timings) {
-                    try await compute.run { try material.evaluationKey(id).serialized() }
-                }
-                entries.append(
-                    (
-                        KeySetObject(
-                            kind: id.kind == .galois ? .galois : .relinearization, galois: id.galois, level: id.level,
-                            generation: id.generation, bytes: bytes.count, digest: Digest(of: bytes)), bytes
-                    ))
+            var entries: [MadeObject] = []
+            try await makeEvaluationKeys(profile.evaluationKeys, of: material, timings: &timings) { made, _ in
+                entries += made
             }
             let serialized = publicKey.serialized()
             let publicEntry = KeySetObject(

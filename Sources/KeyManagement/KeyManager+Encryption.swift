@@ -1,6 +1,7 @@
 import Attestation
 import ComplexModule
 import HomomorphicEncryption
+import RLWE
 import RealModule
 
 /// One vector to encrypt.
@@ -28,6 +29,9 @@ extension KeyManager {
     public static let maximumVectors = CircuitProfile.maximumInputs
     /// Bytes of ciphertexts that one call makes at most: they are all in memory before any is sent.
     public static let maximumCiphertextBytes = 256 << 20
+
+    /// Vectors that are encrypted between two looks at whether the request was cancelled, by the threads that are idle.
+    private static let vectorsAtATime = 64
 
     static func requireRoom(
         for count: Int, level: Int, _ context: EncryptionContext
@@ -80,13 +84,15 @@ extension KeyManager {
             let messages = try publicKey.context.messages(scaleBits: bits)
             for input in inputs { try messages.require(input) }
             var made: [[UInt8]] = []
-            for input in inputs {
-                made.append(
-                    try await timed("sampleEncryption", &timings) {
-                        try await compute.run {
-                            try messages.encrypt(input, level: level, by: publicKey).serialized()
+            for start in stride(from: 0, to: inputs.count, by: Self.vectorsAtATime) {
+                let group = inputs[start..<min(start + Self.vectorsAtATime, inputs.count)]
+                made += try await timed("sampleEncryption", &timings) {
+                    try await compute.run {
+                        try Parallelism.map(below: group.count) {
+                            try messages.encrypt(group[start + $0], level: level, by: publicKey).serialized()
                         }
-                    })
+                    }
+                }
             }
             ciphertexts = made
         } catch { throw KeyManagementError(error) }

@@ -16,7 +16,10 @@ final class SecretKeyHolder: Sendable {
     init(_ key: consuming SecretKey) { self.key = key }
 }
 
-/// A seed and its secret key for the time of one operation: makes the public objects, one at a time.
+/// A public object of a key set, serialized, with its entry in the manifest.
+typealias MadeObject = (entry: KeySetObject, bytes: [UInt8])
+
+/// A seed and its secret key for the time of one operation: makes the public objects.
 final class KeySetMaterial: Sendable {
     let context: EncryptionContext
     private let holder: SeedHolder
@@ -37,7 +40,17 @@ final class KeySetMaterial: Sendable {
 
     func publicKey() throws -> PublicKey { try holder.seed.publicKey(secret.key) }
 
-    func evaluationKey(_ id: EvaluationKeyID) throws -> EvaluationKey { try holder.seed.evaluationKey(id, secret.key) }
+    /// Evaluation keys as they are stored, in the order of their ids, made by the threads that are idle.
+    func evaluationKeys(_ ids: [EvaluationKeyID]) throws -> [MadeObject] {
+        try holder.seed.evaluationKeys(ids, secret.key) { key in
+            let (id, bytes) = (key.id, key.serialized())
+            return (
+                KeySetObject(
+                    kind: id.kind == .galois ? .galois : .relinearization, galois: id.galois, level: id.level,
+                    generation: id.generation, bytes: bytes.count, digest: Digest(of: bytes)), bytes
+            )
+        }
+    }
 
     func decryptRaw(_ ciphertext: Ciphertext) throws -> CKKSPlaintext { try secret.key.decryptRaw(ciphertext) }
 

@@ -1,6 +1,7 @@
 import Attestation
 import ComplexModule
 import HomomorphicEncryption
+import RLWE
 import RealModule
 
 /// What decrypted vectors are asked for as.
@@ -104,9 +105,14 @@ struct CKKSMessages: Messages {
     ) throws -> DecryptedVectors {
         guard policies.isEmpty else {
             return .complex(
-                try zip(ciphertexts, policies).map { try material.release($0, count: count, policy: $1).values })
+                try Parallelism.map(below: min(ciphertexts.count, policies.count)) {
+                    try material.release(ciphertexts[$0], count: count, policy: policies[$0]).values
+                })
         }
-        return .complex(try ciphertexts.map { try encoder.decodeComplex(material.decryptRaw($0), count: count) })
+        return .complex(
+            try Parallelism.map(below: ciphertexts.count) {
+                try encoder.decodeComplex(material.decryptRaw(ciphertexts[$0]), count: count)
+            })
     }
 }
 
@@ -148,8 +154,8 @@ struct BFVMessages: Messages {
         // Noise would make them other integers.
         guard policies.isEmpty else { throw HEError.parameterMismatch }
         return .integers(
-            try ciphertexts.map { ciphertext in
-                let message = try material.decryptBFV(ciphertext)
+            try Parallelism.map(below: ciphertexts.count) {
+                let message = try material.decryptBFV(ciphertexts[$0])
                 guard form == .unsigned else { return try encoder.decode(message, count: count) }
                 return try encoder.decodeResidues(message, count: count).map { Int64($0) }
             })

@@ -12,12 +12,12 @@
 /// the one who has waited longest, who then runs when the scheduler lets him, while all others wait for both. Threads
 /// that take it every few microseconds stand in a queue from the first collision on. Of this one a running thread takes
 /// what it finds free.
-final class BriefLock<Value>: @unchecked Sendable {
+package final class BriefLock<Value>: @unchecked Sendable {
     // Sendable: the value is reached under the lock alone.
     private var value: Value
     private let mutex: UnsafeMutablePointer<pthread_mutex_t>
 
-    init(_ value: Value) {
+    package init(_ value: Value) {
         self.value = value
         mutex = .allocate(capacity: 1)
         mutex.initialize(to: pthread_mutex_t())
@@ -29,7 +29,7 @@ final class BriefLock<Value>: @unchecked Sendable {
         mutex.deallocate()
     }
 
-    func withLock<Result>(_ body: (inout Value) throws -> Result) rethrows -> Result {
+    package func withLock<Result>(_ body: (inout Value) throws -> Result) rethrows -> Result {
         pthread_mutex_lock(mutex)
         defer { pthread_mutex_unlock(mutex) }
         return try body(&value)

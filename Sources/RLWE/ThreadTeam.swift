@@ -182,7 +182,8 @@ enum ThreadTeam {
 
     /// - Returns: whether something has changed.
     private static func look(_ awaited: SharedWork?, seen: Int) -> Bool {
-        let end = DispatchTime.now().uptimeNanoseconds + patience
+        // A helper waits for a place as long as an operation takes.
+        let end = DispatchTime.now().uptimeNanoseconds + (awaited != nil || idle > 0 ? patience : 0)
         repeat {
             if changes.load(ordering: .relaxed) != seen || isOver(awaited) { return true }
         } while DispatchTime.now().uptimeNanoseconds < end

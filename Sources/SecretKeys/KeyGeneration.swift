@@ -53,7 +53,15 @@ extension Seed {
     public borrowing func evaluationKeys(
         _ ids: [EvaluationKeyID], _ secret: borrowing SecretKey
     ) throws -> [EvaluationKey] {
-        try Parallelism.map(below: ids.count) { try evaluationKey(ids[$0], secret) }
+        try evaluationKeys(ids, secret) { $0 }
+    }
+
+    /// What `body` makes of each of several keys, on the thread that has made the key: where not all are kept as they
+    /// are, no more of them are in memory than threads work.
+    public borrowing func evaluationKeys<Made>(
+        _ ids: [EvaluationKeyID], _ secret: borrowing SecretKey, _ body: (EvaluationKey) throws -> Made
+    ) throws -> [Made] {
+        try Parallelism.map(below: ids.count) { try body(evaluationKey(ids[$0], secret)) }
     }
 
     /// A key that switches from `source`'s secret to `secret`; this seed is `secret`'s. Of the source's
