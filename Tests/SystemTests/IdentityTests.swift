@@ -26,7 +26,7 @@ import Testing
             let token = try bao.token()
             let carol = try installation.client(token)
             let keySet = try await carol.register(
-                RegisterRequest(requestId: "r", preset: "ckks-12", release: "raw")
+                RegisterRequest(requestId: "r", mode: "envelope", preset: "ckks-12", release: "raw")
             ).body.id
             #expect(try await carol.keySets().body.keySets.map(\.id) == [keySet])
             // The static tokens go on beside it, and are other people.

@@ -11,7 +11,7 @@ import Testing
         try await Installation.use(tls: true) { installation in
             let alice = installation.alice
             let keySet = try await alice.register(
-                RegisterRequest(requestId: "r", model: "heart-disease")
+                RegisterRequest(requestId: "r", mode: "envelope", model: "heart-disease")
             ).body.id
             let record = try RecordFile(Array(try Data(contentsOf: Installation.records))).records[0]
             let answer = try await alice.predict(
@@ -109,7 +109,7 @@ import Testing
             process.arguments = [
                 "-c",
                 """
-                { printf '{"requestId": "late", '; sleep 2; printf '"preset": "ckks-12", "release": "raw"}'; } |
+                { printf '{"requestId": "late", "mode": "envelope", '; sleep 2; printf '"preset": "ckks-12", "release": "raw"}'; } |
                 curl -s --noproxy '*' \(version) --cacert \(installation.tls("ca.pem")) -X POST -T - \
                 -H 'Content-Type: application/json' -H 'Authorization: Bearer \(token)' \
                 -w '\\n%{http_version} %{http_code}' \(installation.gatewayURL)/v1/keysets
