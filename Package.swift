@@ -52,6 +52,7 @@ let package = Package(
             swiftSettings: swiftSettings),
 
         // Floor 2
+        .target(name: "AccessPolicy", dependencies: ["ServiceKit", .crypto], swiftSettings: swiftSettings),
         .target(
             name: "HomomorphicEncryption",
             dependencies: ["CRLWEKernels", "RLWE", "SecretMemory", .complexModule, .crypto, .realModule],
@@ -128,9 +129,9 @@ let package = Package(
         .executableTarget(
             name: "hkms",
             dependencies: [
-                "Attestation", "CWipingFree", "DataFiles", "Gateway", "HKMSClient", "HomomorphicEncryption",
-                "KeyManagement",
-                "RLWE", "SecretKeys", "SecretMemory", "ServiceKit", "StorageFiles", "StorageSQLite",
+                "AccessPolicy", "Attestation", "CWipingFree", "DataFiles", "Gateway", "HKMSClient",
+                "HomomorphicEncryption", "KeyManagement", "RLWE", "SecretKeys", "SecretMemory", "ServiceKit",
+                "StorageFiles", "StorageSQLite",
                 "TrustedKMSOpenBao", "TrustedKMSSoftware", .argumentParser, .crypto, .logging, .nioCore,
                 .serviceLifecycle,
             ],
@@ -223,6 +224,10 @@ let package = Package(
             dependencies: ["KeyManagement", "StorageFiles", "StorageSQLite", "TestSupport", .grdb],
             swiftSettings: swiftSettings),
         .testTarget(
+            name: "AccessPolicyTests",
+            dependencies: ["AccessPolicy", "Attestation", "KeyManagement", "ServiceKit", "TestSupport"],
+            swiftSettings: swiftSettings),
+        .testTarget(
             name: "ServiceKitTests", dependencies: ["ServiceKit", "TestSupport", .crypto, .httpTypes, .nioCore],
             swiftSettings: swiftSettings),
         .testTarget(
@@ -234,9 +239,9 @@ let package = Package(
         .testTarget(
             name: "FuzzReplayTests",
             dependencies: [
-                "Attestation", "DataFiles", "EncryptedInference", "EvaluationUnit", "Gateway", "HomomorphicEncryption",
-                "KeyManagement", "SecretMemory", "ServiceKit", "TrustedKMSOpenBao", "TrustedKMSSoftware", .crypto,
-                .httpTypes, .nioCore,
+                "AccessPolicy", "Attestation", "DataFiles", "EncryptedInference", "EvaluationUnit", "Gateway",
+                "HomomorphicEncryption", "KeyManagement", "SecretMemory", "ServiceKit", "TrustedKMSOpenBao",
+                "TrustedKMSSoftware", .crypto, .httpTypes, .nioCore,
             ],
             swiftSettings: swiftSettings),
         .testTarget(
