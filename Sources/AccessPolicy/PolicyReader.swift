@@ -50,7 +50,7 @@ struct PolicyReader {
                 section.fail("keySets", "selects none; set own, myGroups, groups, ids or any")
             }
         }
-        if section.contains("models") { rule.models = names(section, "models").map { NamePattern($0) } }
+        rule.models = names(section, "models")?.map { NamePattern($0) }
         rule.acrossTenants = section.bool("acrossTenants", default: false)
         if rule.acrossTenants, rule.effect == .deny {
             section.fail("acrossTenants", "a deny rule reaches other tenants anyway; leave it out")
@@ -63,7 +63,7 @@ struct PolicyReader {
 
     private func who(_ section: YAMLSection) -> Who {
         var who = Who()
-        func list(_ key: String) -> NameList? { section.contains(key) ? NameList(names(section, key)) : nil }
+        func list(_ key: String) -> NameList? { names(section, key).map { NameList($0) } }
         who.issuers = list("issuers")
         who.subjects = list("subjects")
         who.groups = list("groups")
@@ -82,9 +82,8 @@ struct PolicyReader {
         selector.own = section.bool("own", default: false)
         selector.myGroups = section.bool("myGroups", default: false)
         selector.any = section.bool("any", default: false)
-        if section.contains("groups") { selector.groups = NameList(names(section, "groups")) }
-        if section.contains("ids") {
-            let ids = names(section, "ids")
+        selector.groups = names(section, "groups").map { NameList($0) }
+        if let ids = names(section, "ids") {
             let areIDs = ids.allSatisfy {
                 (4...64).contains($0.utf8.count)
                     && $0.utf8.allSatisfy { ($0 >= 97 && $0 <= 122) || ($0 >= 48 && $0 <= 57) || $0 == 45 }
@@ -132,13 +131,12 @@ struct PolicyReader {
     private func conditions(_ rule: YAMLSection, _ key: String) -> Conditions {
         var conditions = Conditions()
         guard let section = rule.optionalSection(key) else { return conditions }
+        let windows = bounded(section, "times", section.optionalSections("times"), PolicyLimits.windows)
         if section.contains("times") {
-            let windows = bounded(section, "times", section.optionalSections("times"), PolicyLimits.windows)
             if windows.isEmpty { section.fail("times", "is empty") }
             conditions.times = WeekMinutes(windows.map { window($0) })
         }
-        if section.contains("networks") {
-            let texts = bounded(section, "networks", section.strings("networks"), PolicyLimits.names)
+        if let texts = list(section, "networks", PolicyLimits.names) {
             if texts.isEmpty { section.fail("networks", "is empty") }
             var networks: [IPNetwork] = []
             for (index, text) in texts.enumerated() {
@@ -154,8 +152,7 @@ struct PolicyReader {
             conditions.networks = networks
         }
         conditions.decryptionsLeft = section.optionalInt("decryptionsLeft", in: 1...1 << 40)
-        if section.contains("audience") {
-            let names = bounded(section, "audience", section.strings("audience"), 2)
+        if let names = list(section, "audience", 2) {
             let audience = names.compactMap { AccessRequest.Audience(rawValue: $0) }
             if audience.isEmpty || audience.count < names.count {
                 section.fail("audience", "must be a list of owner and shared")
@@ -178,8 +175,7 @@ struct PolicyReader {
             return minute
         }
         var days = Set(WeeklyWindow.Day.allCases)
-        if section.contains("days") {
-            let names = bounded(section, "days", section.strings("days"), 7)
+        if let names = list(section, "days", 7) {
             let named = names.compactMap { WeeklyWindow.Day(rawValue: $0) }
             if named.isEmpty || named.count < names.count {
                 section.fail("days", "must be a list of mon, tue, wed, thu, fri, sat and sun")
@@ -222,11 +218,18 @@ struct PolicyReader {
         return separation
     }
 
-    // MARK: Names
+    // MARK: Lists
 
-    /// A list of names that must have one at least.
-    private func names(_ section: YAMLSection, _ key: String) -> [String] {
-        let names = bounded(section, key, section.strings(key), PolicyLimits.names)
+    /// The texts at `key`; nil where it is not there.
+    private func list(_ section: YAMLSection, _ key: String, _ limit: Int) -> [String]? {
+        // Asked for also where it is not there, so that it is known when another key is misspelt.
+        let texts = bounded(section, key, section.strings(key, default: []), limit)
+        return section.contains(key) ? texts : nil
+    }
+
+    /// A list of names that has one at least; nil where it is not there.
+    private func names(_ section: YAMLSection, _ key: String) -> [String]? {
+        guard let names = list(section, key, PolicyLimits.names) else { return nil }
         if names.isEmpty { section.fail(key, "must be a list of at least one name") }
         if !names.allSatisfy(Self.isName) {
             section.fail(key, "a name is 1 to \(PolicyLimits.nameBytes) bytes without control characters")

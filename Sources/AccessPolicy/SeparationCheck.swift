@@ -56,7 +56,7 @@ private struct SeparationSearch {
     private let allows: [Rule]
     private let denies: [Rule]
     /// Looks at one deny rule or list of names; enough for every file that a person writes.
-    private var steps = 4_000_000
+    private var steps = 1_000_000
     private static let reported = 16
 
     init(rules: [Rule]) {

@@ -21,7 +21,8 @@ struct PolicyCommand: ParsableCommand {
                   keySets: {myGroups: true}
 
               hkms policy check policy.yaml
-              hkms policy explain --policy policy.yaml --who alice --group clerks --action encrypt --owner-group clerks
+              hkms policy explain --policy policy.yaml --who alice \\
+                --group clerks --action encrypt --owner-group clerks
 
             A policy is the second gate: nobody gets at a key set that neither they nor one of their groups owns. \
             docs/policy.md has the whole language. No gateway is asked.

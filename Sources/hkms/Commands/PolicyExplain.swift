@@ -12,8 +12,9 @@ extension PolicyCommand {
                 What you leave out is not known, as it would be to a gateway that cannot tell: it matches no allow rule \
                 that asks for it, and matches deny rules.
 
-                  hkms policy explain --policy policy.yaml --who alice --group radiology \\
-                    --action decrypt.job --owner-group radiology --at 2026-11-21T23:30:00Z --from 10.1.2.3
+                  hkms policy explain --policy policy.yaml --who alice \\
+                    --group radiology --action decrypt.job --owner-group radiology \\
+                    --at 2026-11-21T23:30:00Z --from 10.1.2.3
 
                 Without --policy: what the gateway does where no policy is configured. Ownership, the first gate, is not \
                 looked at. Exit code 0 whatever the decision is.
@@ -29,10 +30,7 @@ extension PolicyCommand {
         var tenant = "default"
         @Option(help: ArgumentHelp("A group of the principal; may be repeated.", valueName: "name"))
         var group: [String] = []
-        @Option(
-            help: ArgumentHelp(
-                "What it wants to do: \(AccessAction.allCases.map(\.rawValue).joined(separator: ", ")).",
-                valueName: "action"))
+        @Option(help: ArgumentHelp("What it wants to do.", valueName: "action"))
         var action: AccessAction
         @Option(help: ArgumentHelp("Id of the key set, or new for one that the request makes.", valueName: "id"))
         var keySet: String?
@@ -50,7 +48,7 @@ extension PolicyCommand {
         var from: String?
         @Option(help: ArgumentHelp("Decryptions left, or unlimited.", valueName: "number"))
         var budgetLeft: String?
-        @Option(help: ArgumentHelp("Who may see the results: owner or shared.", valueName: "audience"))
+        @Option(help: ArgumentHelp("Who may see the results.", valueName: "audience"))
         var audience: AccessRequest.Audience?
         @Flag(help: "Print JSON.")
         var json = false
