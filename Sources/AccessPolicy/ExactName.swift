@@ -6,6 +6,8 @@ struct ExactName: Sendable, Hashable {
     init(_ text: String) { bytes = Array(text.utf8) }
 
     var text: String { String(decoding: bytes, as: UTF8.self) }
+
+    static func areEqual(_ one: String, _ other: String) -> Bool { one.utf8.elementsEqual(other.utf8) }
 }
 
 /// Names that a rule lists.

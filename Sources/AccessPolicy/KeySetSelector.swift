@@ -31,14 +31,14 @@ struct KeySetSelector: Sendable, Hashable {
     private func contains(owner request: AccessRequest, _ effect: Rule.Effect) -> Truth {
         guard let owner = request.owner else { return .unknown }
         let principal = request.principal
-        let isOfIssuer = ExactName(owner.issuer) == ExactName(principal.issuer)
+        let isOfIssuer = ExactName.areEqual(owner.issuer, principal.issuer)
         // A name says nothing in another tenant, or of another issuer.
-        let isOfPrincipal = isOfIssuer && ExactName(request.tenant) == ExactName(principal.tenant)
+        let isOfPrincipal = isOfIssuer && ExactName.areEqual(request.tenant, principal.tenant)
         switch owner.kind {
         case .user:
-            return Truth(own && isOfPrincipal && ExactName(owner.name) == ExactName(principal.subject))
+            return Truth(own && isOfPrincipal && ExactName.areEqual(owner.name, principal.subject))
         case .group:
-            let isMine = myGroups && isOfPrincipal && NameList([owner.name]).contains(anyOf: principal.groups)
+            let isMine = myGroups && isOfPrincipal && principal.groups.contains { ExactName.areEqual($0, owner.name) }
             // Groups of that name of other issuers too, where it is denied.
             let isNamed = groups?.contains(owner.name) == true && (isOfIssuer || effect == .deny)
             return Truth(isMine || isNamed)

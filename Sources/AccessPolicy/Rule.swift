@@ -29,9 +29,7 @@ struct Rule: Sendable, Hashable {
         let asked = effect == .deny ? request.action.closure : [request.action]
         guard asked.intersects(actions) else { return .action }
         if let mismatch = who.mismatch(request.principal) { return mismatch }
-        if effect == .allow, !acrossTenants,
-            ExactName(request.tenant) != ExactName(request.principal.tenant)
-        {
+        if effect == .allow, !acrossTenants, !ExactName.areEqual(request.tenant, request.principal.tenant) {
             return .otherTenant
         }
         if let keySets, let why = failure(keySets.contains(request, effect: effect)) {

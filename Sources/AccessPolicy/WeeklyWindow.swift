@@ -22,23 +22,28 @@ struct WeeklyWindow: Sendable, Hashable {
     static let minutesPerDay = 1440
     static let minutesPerWeek = 7 * minutesPerDay
 
-    /// Days on which it starts.
-    let days: Set<Day>
+    /// Whether it starts on a day, from Monday on.
+    private let starts: [Bool]
     /// Minutes of the day: 0 to 1439, and 1 to 1440.
     let start: Int
     let end: Int
     /// Minutes east of UTC.
     let offset: Int
 
+    init(days: Set<Day>, start: Int, end: Int, offset: Int) {
+        starts = Day.allCases.map(days.contains)
+        self.start = start
+        self.end = end
+        self.offset = offset
+    }
+
     /// - Parameter minute: of the week from Monday 0:00 UTC on.
     func contains(minute: Int) -> Bool {
         let local = (minute + offset + Self.minutesPerWeek) % Self.minutesPerWeek
         let (day, time) = local.quotientAndRemainder(dividingBy: Self.minutesPerDay)
-        if start < end { return has(day) && start <= time && time < end }
-        return has(day) && start <= time || has((day + 6) % 7) && time < end
+        if start < end { return starts[day] && start <= time && time < end }
+        return starts[day] && start <= time || starts[(day + 6) % 7] && time < end
     }
-
-    private func has(_ day: Int) -> Bool { days.contains(Day.allCases[day]) }
 
     /// The minute of the week from Monday 0:00 UTC on; nil for a date beyond what a calendar has.
     static func minute(of date: Date) -> Int? {

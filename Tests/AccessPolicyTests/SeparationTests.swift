@@ -127,7 +127,7 @@ import Testing
         }
         var generator = SeededGenerator(11)
         var (proved, refuted) = (0, 0)
-        for _ in 0..<600 {
+        for _ in 0..<400 {
             let rules = (0..<Int.random(in: 1...6, using: &generator)).map { _ in RandomRule(using: &generator) }
             let policy = try RandomRule.policy(rules.enumerated().map { ($0, $1) }, separate: Self.separate)
             let guilty = principals.filter { holds(rules, $0, .encrypt) && holds(rules, $0, .decryptJob) }
