@@ -145,6 +145,6 @@ private struct SeparationSearch {
             guard let free else { return nil }
             groups.insert(ExactName(free))
         }
-        return groups.map(\.text).sorted()
+        return groups.sorted().map(\.text)
     }
 }
