@@ -8,6 +8,7 @@ struct PolicyReader {
     init(file: String) { self.file = file }
 
     mutating func read(_ root: YAMLSection) -> (rules: [Rule], separations: [Separation]) {
+        requireValues(root)
         _ = root.int("version", in: 1...1)
         let ruleSections = bounded(root, "rules", root.sections("rules"), PolicyLimits.rules)
         let rules = ruleSections.map { rule($0) }
@@ -23,7 +24,15 @@ struct PolicyReader {
         return Array(entries.prefix(limit))
     }
 
+    /// A key without a value is as if it were not there elsewhere. Here it would widen a rule whose list was forgotten.
+    private func requireValues(_ section: YAMLSection) {
+        for key in section.keys where !section.contains(key) {
+            section.fail(key, "has no value; give one or leave it out")
+        }
+    }
+
     private mutating func reference(_ section: YAMLSection) -> RuleReference {
+        requireValues(section)
         let name = section.string("name")
         let allowed = name.utf8.allSatisfy {
             ($0 >= 97 && $0 <= 122) || ($0 >= 48 && $0 <= 57) || $0 == 45 || $0 == 46
@@ -62,6 +71,7 @@ struct PolicyReader {
     }
 
     private func who(_ section: YAMLSection) -> Who {
+        requireValues(section)
         var who = Who()
         func list(_ key: String) -> NameList? { names(section, key).map { NameList($0) } }
         who.issuers = list("issuers")
@@ -78,6 +88,7 @@ struct PolicyReader {
     }
 
     private func selector(_ section: YAMLSection) -> KeySetSelector {
+        requireValues(section)
         var selector = KeySetSelector()
         selector.own = section.bool("own", default: false)
         selector.myGroups = section.bool("myGroups", default: false)
@@ -131,6 +142,7 @@ struct PolicyReader {
     private func conditions(_ rule: YAMLSection, _ key: String) -> Conditions {
         var conditions = Conditions()
         guard let section = rule.optionalSection(key) else { return conditions }
+        requireValues(section)
         let windows = bounded(section, "times", section.optionalSections("times"), PolicyLimits.windows)
         if section.contains("times") {
             if windows.isEmpty { section.fail("times", "is empty") }
@@ -166,6 +178,7 @@ struct PolicyReader {
     }
 
     private func window(_ section: YAMLSection) -> WeeklyWindow {
+        requireValues(section)
         func minute(_ key: String, default fallback: Int) -> Int {
             guard let text = section.optionalString(key) else { return fallback }
             guard let minute = WeeklyWindow.minute(ofDay: text) else {

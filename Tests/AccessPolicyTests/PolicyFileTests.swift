@@ -98,6 +98,19 @@ import Testing
         #expect(rule(actions, own, "models: [\"\\x01\"]").contains { $0.contains("control characters") })
     }
 
+    @Test("a key whose value was forgotten is an error, and widens nothing")
+    func nulls() {
+        let rest = ["actions: [decrypt.job]", "keySets: {own: true}"]
+        for line in ["models:", "when:", "unless: ~", "acrossTenants: null", "when: {times: , decryptionsLeft: 1}"] {
+            #expect(rule(rest[0], rest[1], line).contains { $0.contains("has no value") }, "\(line)")
+        }
+        #expect(rule(rest[0], "keySets: {own: true, ids: }").contains { $0.contains("has no value") })
+        #expect(rule(rest[0], rest[1], "when: {times: [{days: ~}]}").contains { $0.contains("has no value") })
+        let who = "version: 1\nrules:\n  - {name: r, effect: deny, actions: [all], who: {tenants: [t], groups: }}\n"
+        #expect(issues(who).contains { $0.contains("p.yaml:3: rules[0].who.groups: has no value") })
+        #expect(issues("version: 1\nrules: []\nseparate:\n").contains { $0.contains("separate: has no value") })
+    }
+
     @Test("lists and names are bounded")
     func bounds() {
         let who = "who: {anyone: true}, actions: [audit]"
