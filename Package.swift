@@ -56,6 +56,7 @@ let package = Package(
             swiftSettings: swiftSettings),
 
         // Floor 2
+        .target(name: "AccessPolicy", dependencies: ["ServiceKit", .crypto], swiftSettings: swiftSettings),
         .target(
             name: "TransportSecurity", dependencies: ["ServiceKit", .certificateReloading, .nioSSL, .x509],
             swiftSettings: swiftSettings),
@@ -146,12 +147,10 @@ let package = Package(
         .executableTarget(
             name: "hkms",
             dependencies: [
-                "Attestation", "CWipingFree", "DataFiles", "Gateway", "HKMSClient", "HomomorphicEncryption",
-                "IdentityOIDC", "KeyManagement", "RLWE", "SecretKeys", "SecretMemory", "ServiceKit", "StorageFiles",
-                "StorageSQLite",
-                "TransportSecurity", "TrustedKMSOpenBao", "TrustedKMSSoftware", .argumentParser, .asn1, .crypto,
-                .logging, .nioCore,
-                .serviceLifecycle, .x509,
+                "AccessPolicy", "Attestation", "CWipingFree", "DataFiles", "Gateway", "HKMSClient",
+                "HomomorphicEncryption", "IdentityOIDC", "KeyManagement", "RLWE", "SecretKeys", "SecretMemory",
+                "ServiceKit", "StorageFiles", "StorageSQLite", "TransportSecurity", "TrustedKMSOpenBao",
+                "TrustedKMSSoftware", .argumentParser, .asn1, .crypto, .logging, .nioCore, .serviceLifecycle, .x509,
             ],
             swiftSettings: swiftSettings),
         .executableTarget(
@@ -244,6 +243,10 @@ let package = Package(
             dependencies: ["KeyManagement", "StorageFiles", "StorageSQLite", "TestSupport", .grdb],
             swiftSettings: swiftSettings),
         .testTarget(
+            name: "AccessPolicyTests",
+            dependencies: ["AccessPolicy", "Attestation", "KeyManagement", "ServiceKit", "TestSupport"],
+            swiftSettings: swiftSettings),
+        .testTarget(
             name: "ServiceKitTests", dependencies: ["ServiceKit", "TestSupport", .crypto, .httpTypes, .nioCore],
             swiftSettings: swiftSettings),
         .testTarget(
@@ -259,9 +262,9 @@ let package = Package(
         .testTarget(
             name: "FuzzReplayTests",
             dependencies: [
-                "Attestation", "DataFiles", "EncryptedInference", "EvaluationUnit", "Gateway", "HomomorphicEncryption",
-                "KeyManagement", "SecretMemory", "ServiceKit", "TrustedKMSOpenBao", "TrustedKMSSoftware", .crypto,
-                .httpTypes, .nioCore,
+                "AccessPolicy", "Attestation", "DataFiles", "EncryptedInference", "EvaluationUnit", "Gateway",
+                "HomomorphicEncryption", "KeyManagement", "SecretMemory", "ServiceKit", "TrustedKMSOpenBao",
+                "TrustedKMSSoftware", .crypto, .httpTypes, .nioCore,
             ],
             swiftSettings: swiftSettings),
         .testTarget(

@@ -44,6 +44,7 @@ let package = Package(
         .target(
             name: "DataFiles", dependencies: ["ServiceKit", .product(name: "SwiftCSV", package: "SwiftCSV")],
             swiftSettings: swiftSettings),
+        .target(name: "AccessPolicy", dependencies: ["ServiceKit", .crypto], swiftSettings: swiftSettings),
         .target(name: "Hummingbird", swiftSettings: swiftSettings),
         .target(name: "ServerKit", dependencies: ["Hummingbird", "ServiceKit"], swiftSettings: swiftSettings),
         .target(
@@ -85,9 +86,9 @@ let package = Package(
         .executableTarget(
             name: "Fuzz",
             dependencies: [
-                "Attestation", "DataFiles", "EncryptedInference", "EvaluationUnit", "Gateway", "HomomorphicEncryption",
-                "KeyManagement", "RLWE", "SecretKeys", "SecretMemory", "ServiceKit", "TrustedKMSOpenBao",
-                "TrustedKMSSoftware", .complexModule, .crypto, .nioCore,
+                "AccessPolicy", "Attestation", "DataFiles", "EncryptedInference", "EvaluationUnit", "Gateway",
+                "HomomorphicEncryption", "KeyManagement", "RLWE", "SecretKeys", "SecretMemory", "ServiceKit",
+                "TrustedKMSOpenBao", "TrustedKMSSoftware", .complexModule, .crypto, .nioCore,
                 .product(name: "HTTPTypes", package: "swift-http-types"),
             ],
             swiftSettings: swiftSettings),

@@ -20,6 +20,7 @@ enum Parser: String, CaseIterable, Sendable {
     case planRequest = "plan-request"
     case receipt
 
+    case accessPolicy = "access-policy"
     case gatewayConfiguration = "gateway-configuration"
     case kmsConfiguration = "kms-configuration"
     case tokens
@@ -66,6 +67,7 @@ enum Parser: String, CaseIterable, Sendable {
         case .planRequest: readPlanRequest(bytes)
         case .receipt: readStatement(Receipt.self, bytes) { _ in }
 
+        case .accessPolicy: readAccessPolicy(bytes)
         case .gatewayConfiguration: readGatewayConfiguration(bytes)
         case .kmsConfiguration: readKMSConfiguration(bytes)
         case .tokens: readTokens(bytes)

@@ -1,3 +1,4 @@
+import AccessPolicy
 import Attestation
 import Crypto
 import EncryptedInference
@@ -51,6 +52,7 @@ enum Seeds {
         case .planRequest: try planRequests()
         case .receipt: [try APIJSON.encode(receipt())]
 
+        case .accessPolicy: [text(Policy.builtInText), text(policy)]
         case .gatewayConfiguration: [text(gateway)]
         case .kmsConfiguration: [text(softwareKMS), text(openBao), text(appRole)]
         case .tokens: [text(tokens)]
@@ -347,6 +349,29 @@ enum Seeds {
             value: 1_000
         """
 
+    private static let policy = """
+        version: 1
+        rules:
+          - name: a
+            effect: allow
+            who: {issuers: [static], subjects: [alice], groups: [clerks], tenants: [t]}
+            actions: [encrypt, decrypt.job, predict]
+            keySets: {own: true, myGroups: true, groups: [radiology], ids: [ks-1]}
+            models: [heart-*]
+            acrossTenants: true
+            when:
+              times: [{days: [mon, sun], from: 22:00, to: 06:00, utcOffset: +01:00}]
+              networks: [10.20.0.0/16, "2001:db8::/32", "::ffff:192.0.2.0/120"]
+              decryptionsLeft: 10
+              audience: [owner, shared]
+          - name: d
+            effect: deny
+            who: {anyone: true}
+            actions: [all]
+            unless: {networks: [10.0.0.0/8]}
+        separate:
+          - {name: s, either: [encrypt], or: [decrypt.any, destroy]}
+        """
     private static let tokens = """
         tokens:
           - subject: alice
