@@ -38,6 +38,7 @@ let package = Package(
         .target(name: "CRLWEKernels"),
         .target(name: "CSecretMemory"),
         .target(name: "CWipingFree"),
+        .target(name: "LocalFiles", swiftSettings: swiftSettings),
         .target(name: "SecretMemory", dependencies: ["CSecretMemory"], swiftSettings: swiftSettings),
 
         // Floor 1
@@ -93,7 +94,17 @@ let package = Package(
             ],
             swiftSettings: swiftSettings),
 
+        .target(
+            name: "AuditLog", dependencies: ["Attestation", "LocalFiles", "ServiceKit", .crypto],
+            swiftSettings: swiftSettings),
+
         // Floor 5
+        .target(
+            name: "AuditSinks",
+            dependencies: [
+                "AuditLog", "ServiceKit", .asyncHTTPClient, .nioCore, .nioHTTP1, .nioPosix, .nioSSL,
+            ],
+            swiftSettings: swiftSettings),
         .target(
             name: "TrustedKMSSoftware", dependencies: ["KeyManagement", "SecretMemory", .crypto, .cryptoExtras],
             swiftSettings: swiftSettings),
@@ -103,7 +114,7 @@ let package = Package(
                 "KeyManagement", "SecretMemory", .asyncHTTPClient, .nioCore, .nioHTTP1, .nioPosix, .nioSSL,
             ],
             swiftSettings: swiftSettings),
-        .target(name: "StorageFiles", dependencies: ["KeyManagement"], swiftSettings: swiftSettings),
+        .target(name: "StorageFiles", dependencies: ["KeyManagement", "LocalFiles"], swiftSettings: swiftSettings),
         .target(name: "StorageSQLite", dependencies: ["KeyManagement", .grdb], swiftSettings: swiftSettings),
         .target(
             name: "EvaluationUnit",
