@@ -102,7 +102,7 @@ let package = Package(
         .target(
             name: "AuditSinks",
             dependencies: [
-                "AuditLog", "ServiceKit", .asyncHTTPClient, .nioCore, .nioHTTP1, .nioPosix, .nioSSL,
+                "AuditLog", "SecretMemory", .asyncHTTPClient, .nioCore, .nioHTTP1, .nioPosix, .nioSSL,
             ],
             swiftSettings: swiftSettings),
         .target(
