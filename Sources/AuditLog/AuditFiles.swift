@@ -37,7 +37,7 @@ struct AuditFiles: ~Copyable {
 
     let settings: Settings
     let directory: FileDescriptor
-    /// Held for as long as this process writes.
+    /// Locked for as long as this process writes.
     private let lock: FileDescriptor
     /// Empty before the first.
     private var fileName = ""
@@ -112,6 +112,9 @@ struct AuditFiles: ~Copyable {
         }
         throw .locked(directory: settings.directory)
     }
+
+    /// Lets another process write. Nothing may be committed after it.
+    func release() { lock.unlock() }
 
     // MARK: - Writing
 

@@ -110,6 +110,7 @@ public final class AuditTrail: Sendable {
             }
             if isIdle { continuation.resume() }
         }
+        files.withLock { $0.release() }
         for delivery in deliveries { await delivery.shutdown(atMost: Self.shutdownTimeout) }
     }
 

@@ -20,7 +20,9 @@ struct LineReader: ~Copyable {
     mutating func next() throws(SystemError) -> [UInt8]? {
         var searched = position
         while true {
-            if let newline = buffer[searched...].firstIndex(of: UInt8(ascii: "\n")) { return take(through: newline + 1) }
+            if let newline = buffer[searched...].firstIndex(of: UInt8(ascii: "\n")) {
+                return take(through: newline + 1)
+            }
             searched = buffer.count
             if searched - position > AuditLine.maximumBytes { return take(through: searched) }
             guard !isAtEnd else { return searched > position ? take(through: searched) : nil }

@@ -80,7 +80,8 @@ package struct FileDescriptor: ~Copyable {
         _ = try retrying { unlinkat(raw, name, Int32(AT_REMOVEDIR)) }
     }
 
-    package func rename(_ name: String, to directory: borrowing FileDescriptor, as newName: String) throws(SystemError) {
+    package func rename(_ name: String, to directory: borrowing FileDescriptor, as newName: String) throws(SystemError)
+    {
         let target = directory.raw
         _ = try retrying { renameat(raw, name, target, newName) }
     }
@@ -186,6 +187,11 @@ package struct FileDescriptor: ~Copyable {
         } catch let error where error.code == EWOULDBLOCK {
             return false
         }
+    }
+
+    /// Gives the file's lock back.
+    package func unlock() {
+        _ = try? retrying { flock(raw, LOCK_UN) }
     }
 
     /// Returns when the file's bytes are on the device, and what it takes to find them again; its times may not be.
