@@ -21,7 +21,7 @@ import Testing
         let name = try source.names()[0]
         let original = try source.read(name)
         let ends = try ends(source, name)
-        for count in stride(from: 0, to: original.count, by: 7) + ends.map({ $0 - 1 }) + ends.map({ $0 + 1 }) {
+        for count in stride(from: 0, to: original.count, by: 31) + ends.map({ $0 - 1 }) + ends.map({ $0 + 1 }) {
             guard count < original.count else { continue }
             let bench = try Bench()
             try FileManager.default.createDirectory(atPath: bench.folder, withIntermediateDirectories: true)
