@@ -139,8 +139,8 @@ let package = Package(
         .executableTarget(
             name: "hkms",
             dependencies: [
-                "Attestation", "CWipingFree", "DataFiles", "Gateway", "HKMSClient", "HomomorphicEncryption",
-                "KeyManagement",
+                "Attestation", "AuditLog", "CWipingFree", "DataFiles", "Gateway", "HKMSClient",
+                "HomomorphicEncryption", "KeyManagement",
                 "RLWE", "SecretKeys", "SecretMemory", "ServiceKit", "StorageFiles", "StorageSQLite",
                 "TrustedKMSOpenBao", "TrustedKMSSoftware", .argumentParser, .crypto, .logging, .nioCore,
                 .serviceLifecycle,
@@ -178,6 +178,10 @@ let package = Package(
             name: "constant-time-subject",
             dependencies: ["CMemcheck", "HomomorphicEncryption", "RLWE", "SecretKeys", "SecretMemory"],
             path: "Tests/ConstantTimeSubject", swiftSettings: swiftSettings),
+        .executableTarget(
+            name: "audit-log-subject",
+            dependencies: ["Attestation", "AuditLog", "SecretMemory", "ServiceKit", "TestSupport"],
+            path: "Tests/AuditLogSubject", swiftSettings: swiftSettings),
         .executableTarget(
             name: "memory-scan-subject",
             dependencies: [
@@ -227,6 +231,13 @@ let package = Package(
             dependencies: [
                 "KeyManagement", "SecretMemory", "TestSupport", "TrustedKMSOpenBao", "TrustedKMSSoftware",
                 .asyncHTTPClient, .nioCore, .nioHTTP1, .nioPosix,
+            ],
+            swiftSettings: swiftSettings),
+        .testTarget(
+            name: "AuditLogTests",
+            dependencies: [
+                "Attestation", "AuditLog", "AuditSinks", "SecretMemory", "ServiceKit", "TestSupport", .httpTypes,
+                .hummingbird, .logging, .nioCore, .nioPosix,
             ],
             swiftSettings: swiftSettings),
         .testTarget(

@@ -30,7 +30,8 @@ import Testing
             #expect(process.terminationReason == .uncaughtSignal, "it is not killed")
             let text = String(decoding: printed, as: UTF8.self)
             // A line that is cut off was not told.
-            let lines = text.split(separator: "\n").prefix(text.hasSuffix("\n") ? .max : text.split(separator: "\n").count - 1)
+            let lines = text.split(separator: "\n").prefix(
+                text.hasSuffix("\n") ? .max : text.split(separator: "\n").count - 1)
             let heads = lines.compactMap { AuditHead(String($0)) }
             try #require(heads.count == lines.count && !heads.isEmpty, "round \(round): \(text.prefix(200))")
             acknowledged += heads

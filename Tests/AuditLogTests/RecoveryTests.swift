@@ -66,7 +66,9 @@ import Testing
     }
 
     @Test func `rubbish behind the end is set aside, lines that nobody signed too`() async throws {
-        for rubbish in [[UInt8](repeating: 0, count: 5000), Array("x\ny\n".utf8), [UInt8](repeating: 0x41, count: 1 << 18)] {
+        for rubbish in [
+            [UInt8](repeating: 0, count: 5000), Array("x\ny\n".utf8), [UInt8](repeating: 0x41, count: 1 << 18),
+        ] {
             let bench = try Bench()
             try await bench.write(1)
             let name = try bench.names()[0]

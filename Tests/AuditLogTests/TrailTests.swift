@@ -47,7 +47,8 @@ import Testing
         await trail.shutdown()
         var found = 0
         _ = try bench.verify { line in
-            guard case .operation(let record) = line.content, let number = record.parameters["number"].flatMap({ Int($0) })
+            guard case .operation(let record) = line.content,
+                let number = record.parameters["number"].flatMap({ Int($0) })
             else { return }
             #expect(heads[number]?.digest == Digest(of: line.serialized()))
             found += 1

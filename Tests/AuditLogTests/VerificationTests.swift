@@ -41,7 +41,8 @@ import Testing
         let name = try bench.names()[0]
         let original = try bench.read(name)
         for index in original.indices {
-            let changed = index % 2 == 0
+            let changed =
+                index % 2 == 0
                 ? original[..<index] + original[(index + 1)...] : original[..<index] + [0x61] + original[index...]
             try bench.replace(name, changed)
             #expect(bench.fault() != nil, "at byte \(index)")
@@ -70,7 +71,8 @@ import Testing
             } else {
                 try check(changed, [.malformed, .sequence], line: index + 1, "\(index) is dropped")
             }
-            try check(Array(lines[...index]) + Array(lines[index...]), [.sequence], line: index + 2, "\(index) is repeated")
+            try check(
+                Array(lines[...index]) + Array(lines[index...]), [.sequence], line: index + 2, "\(index) is repeated")
             guard index + 1 < lines.count else { continue }
             changed = lines
             changed.swapAt(index, index + 1)
@@ -120,7 +122,8 @@ import Testing
         for line in try bench.lines(name) {
             var text = String(decoding: line, as: UTF8.self).replacingOccurrences(of: "alice", with: "carol")
             let start = try #require(text.firstRange(of: "\"prev\":\"")).upperBound
-            text.replaceSubrange(start..<text.index(start, offsetBy: 64), with: String(decoding: previous, as: UTF8.self))
+            text.replaceSubrange(
+                start..<text.index(start, offsetBy: 64), with: String(decoding: previous, as: UTF8.self))
             previous = Array(Digest(of: text.utf8).hex.utf8)
             bytes += text.utf8
         }
@@ -133,7 +136,8 @@ import Testing
         try await bench.write(1)
         let name = try bench.names()[0]
         let text = String(decoding: try bench.read(name), as: UTF8.self)
-        try bench.replace(name, text.replacingOccurrences(of: "\"installation\":\"test\"", with: "\"installation\":\"tesu\"").utf8)
+        try bench.replace(
+            name, text.replacingOccurrences(of: "\"installation\":\"test\"", with: "\"installation\":\"tesu\"").utf8)
         // Its first line, and with it the chain, is another.
         #expect(bench.fault() == .chain)
     }
@@ -199,7 +203,7 @@ import Testing
             done
             line=$(sed -n 4p "$F")
             field() { printf '%s' "$line" | sed "s/.*\"$1\":\"\{0,1\}\([^\",]*\).*/\1/"; }
-            printf 'hkms audit checkpoint v1\n%s\n%s\n%s\n%s\n' test "$(field seq)" "$(field prev)" "$(field time)" >message
+            printf '%s\n' 'hkms audit checkpoint v1' test "$(field seq)" "$(field prev)" "$(field time)" >message
             field signature | xxd -r -p >signature
             (printf '302a300506032b6570032100'; sed -n 's/.*"type":"file".*"key":"\([0-9a-f]*\)".*/\1/p' "$F") |
               tr -d '\n' | xxd -r -p >key.der
