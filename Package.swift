@@ -256,9 +256,9 @@ let package = Package(
         .testTarget(
             name: "FuzzReplayTests",
             dependencies: [
-                "Attestation", "DataFiles", "EncryptedInference", "EvaluationUnit", "Gateway", "HomomorphicEncryption",
-                "KeyManagement", "SecretMemory", "ServiceKit", "TrustedKMSOpenBao", "TrustedKMSSoftware", .crypto,
-                .httpTypes, .nioCore,
+                "Attestation", "AuditLog", "DataFiles", "EncryptedInference", "EvaluationUnit", "Gateway",
+                "HomomorphicEncryption", "KeyManagement", "SecretMemory", "ServiceKit", "TrustedKMSOpenBao",
+                "TrustedKMSSoftware", .crypto, .httpTypes, .nioCore,
             ],
             swiftSettings: swiftSettings),
         .testTarget(

@@ -12,6 +12,7 @@ enum Parser: String, CaseIterable, Sendable {
     case sealedObject = "sealed-object"
     case metadataRow = "metadata-row"
 
+    case auditLine = "audit-line"
     case circuitDescriptor = "circuit-descriptor"
     case envelope
     case job
@@ -20,6 +21,7 @@ enum Parser: String, CaseIterable, Sendable {
     case planRequest = "plan-request"
     case receipt
 
+    case auditConfiguration = "audit-configuration"
     case gatewayConfiguration = "gateway-configuration"
     case kmsConfiguration = "kms-configuration"
     case tokens
@@ -58,6 +60,7 @@ enum Parser: String, CaseIterable, Sendable {
         case .sealedObject: readSealedObject(bytes)
         case .metadataRow: readMetadataRow(bytes)
 
+        case .auditLine: readAuditLine(bytes)
         case .circuitDescriptor: readStatement(IntegerCircuitDescriptor.self, bytes, use)
         case .envelope: readEnvelope(bytes)
         case .job: readStatement(JobDescription.self, bytes) { _ in }
@@ -66,6 +69,7 @@ enum Parser: String, CaseIterable, Sendable {
         case .planRequest: readPlanRequest(bytes)
         case .receipt: readStatement(Receipt.self, bytes) { _ in }
 
+        case .auditConfiguration: readAuditConfiguration(bytes)
         case .gatewayConfiguration: readGatewayConfiguration(bytes)
         case .kmsConfiguration: readKMSConfiguration(bytes)
         case .tokens: readTokens(bytes)
