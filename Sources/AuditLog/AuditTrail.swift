@@ -48,7 +48,8 @@ public final class AuditTrail: Sendable {
     ///   - identifierKey: for the identifiers that the configuration wants replaced.
     ///   - expected: a head that was kept elsewhere; the log must hold it.
     ///   - pause: between attempts to write a log that could not be written.
-    /// - Throws: where the log cannot be written, or was changed or cut off since it was.
+    /// - Throws: where the log cannot be written, or was changed or cut off since it was; the sinks then are the
+    ///   caller's to shut down.
     public init(
         _ configuration: AuditConfiguration, installation: String, gateway: String, key: SigningKey,
         identifierKey: DigestKey, sinks: [any AuditSink] = [], expecting expected: AuditHead? = nil,

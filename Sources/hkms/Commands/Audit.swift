@@ -79,7 +79,13 @@ struct Audit: AsyncParsableCommand {
 }
 
 extension AuditFault: ActionableError {
-    public var title: String { "Audit log not as it was written" }
+    public var title: String {
+        switch kind {
+        case .unreadable, .missing: "No audit log"
+        case .malformed, .sequence, .chain, .signature, .unknownKey, .unsigned, .head:
+            "Audit log not as it was written"
+        }
+    }
     public var detail: String { description }
     public var fix: String {
         switch kind {
