@@ -46,6 +46,11 @@ enum CanonicalJSON: Equatable {
 
     private static func append(_ text: String, to bytes: inout [UInt8]) {
         bytes.append(UInt8(ascii: "\""))
+        defer { bytes.append(UInt8(ascii: "\"")) }
+        if text.utf8.allSatisfy(isPlain) {
+            bytes += text.utf8
+            return
+        }
         for unit in text.utf16 {
             switch unit {
             case 0x22, 0x5C: bytes += [0x5C, UInt8(unit)]
@@ -55,8 +60,10 @@ enum CanonicalJSON: Equatable {
                 for shift in [12, 8, 4, 0] as [UInt16] { bytes.append(digits[Int(unit >> shift & 15)]) }
             }
         }
-        bytes.append(UInt8(ascii: "\""))
     }
+
+    /// Whether a byte stands for itself in a text.
+    private static func isPlain(_ byte: UInt8) -> Bool { (0x20...0x7E).contains(byte) && byte != 0x22 && byte != 0x5C }
 
     private static let digits = Array("0123456789abcdef".utf8)
 
@@ -122,6 +129,11 @@ enum CanonicalJSON: Equatable {
 
     private static func text(_ rest: inout ArraySlice<UInt8>) throws(AuditLineError) -> String {
         try expect("\"", &rest)
+        // Nearly every text has no escape.
+        if let end = rest.firstIndex(where: { !isPlain($0) }), rest[end] == UInt8(ascii: "\"") {
+            defer { rest = rest[(end + 1)...] }
+            return String(decoding: rest[..<end], as: UTF8.self)
+        }
         var units: [UInt16] = []
         while let byte = rest.popFirst() {
             switch byte {
