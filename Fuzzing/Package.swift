@@ -90,8 +90,8 @@ let package = Package(
             name: "Fuzz",
             dependencies: [
                 "Attestation", "AuditLog", "DataFiles", "EncryptedInference", "EvaluationUnit", "Gateway",
-                "HomomorphicEncryption", "KeyManagement", "RLWE", "SecretKeys", "SecretMemory", "ServiceKit", "TrustedKMSOpenBao",
-                "TrustedKMSSoftware", .complexModule, .crypto, .nioCore,
+                "HomomorphicEncryption", "KeyManagement", "RLWE", "SecretKeys", "SecretMemory", "ServiceKit",
+                "TrustedKMSOpenBao", "TrustedKMSSoftware", .complexModule, .crypto, .nioCore,
                 .product(name: "HTTPTypes", package: "swift-http-types"),
             ],
             swiftSettings: swiftSettings),
