@@ -42,6 +42,7 @@ let package = Package(
         .target(name: "CRLWEKernels"),
         .target(name: "CSecretMemory"),
         .target(name: "CWipingFree"),
+        .target(name: "LocalFiles", swiftSettings: swiftSettings),
         .target(name: "SecretMemory", dependencies: ["CSecretMemory"], swiftSettings: swiftSettings),
 
         // Floor 1
@@ -103,7 +104,17 @@ let package = Package(
             ],
             swiftSettings: swiftSettings),
 
+        .target(
+            name: "AuditLog", dependencies: ["Attestation", "LocalFiles", "ServiceKit", .crypto],
+            swiftSettings: swiftSettings),
+
         // Floor 5
+        .target(
+            name: "AuditSinks",
+            dependencies: [
+                "AuditLog", "SecretMemory", .asyncHTTPClient, .nioCore, .nioHTTP1, .nioPosix, .nioSSL,
+            ],
+            swiftSettings: swiftSettings),
         .target(
             name: "TrustedKMSSoftware", dependencies: ["KeyManagement", "SecretMemory", .crypto, .cryptoExtras],
             swiftSettings: swiftSettings),
@@ -121,7 +132,7 @@ let package = Package(
                 "ServiceKit", "TransportSecurity", .asyncHTTPClient, .jwtKit, .logging, .nioCore, .nioHTTP1,
             ],
             swiftSettings: swiftSettings),
-        .target(name: "StorageFiles", dependencies: ["KeyManagement"], swiftSettings: swiftSettings),
+        .target(name: "StorageFiles", dependencies: ["KeyManagement", "LocalFiles"], swiftSettings: swiftSettings),
         .target(name: "StorageSQLite", dependencies: ["KeyManagement", .grdb], swiftSettings: swiftSettings),
         .target(
             name: "EvaluationUnit",
@@ -147,7 +158,7 @@ let package = Package(
         .executableTarget(
             name: "hkms",
             dependencies: [
-                "AccessPolicy", "Attestation", "CWipingFree", "DataFiles", "Gateway", "HKMSClient",
+                "AccessPolicy", "Attestation", "AuditLog", "CWipingFree", "DataFiles", "Gateway", "HKMSClient",
                 "HomomorphicEncryption", "IdentityOIDC", "KeyManagement", "RLWE", "SecretKeys", "SecretMemory",
                 "ServiceKit", "StorageFiles", "StorageSQLite", "TransportSecurity", "TrustedKMSOpenBao",
                 "TrustedKMSSoftware", .argumentParser, .asn1, .crypto, .logging, .nioCore, .serviceLifecycle, .x509,
@@ -186,6 +197,10 @@ let package = Package(
             name: "constant-time-subject",
             dependencies: ["CMemcheck", "HomomorphicEncryption", "RLWE", "SecretKeys", "SecretMemory"],
             path: "Tests/ConstantTimeSubject", swiftSettings: swiftSettings),
+        .executableTarget(
+            name: "audit-log-subject",
+            dependencies: ["Attestation", "AuditLog", "SecretMemory", "ServiceKit", "TestSupport"],
+            path: "Tests/AuditLogSubject", swiftSettings: swiftSettings),
         .executableTarget(
             name: "memory-scan-subject",
             dependencies: [
@@ -239,6 +254,13 @@ let package = Package(
             ],
             swiftSettings: swiftSettings),
         .testTarget(
+            name: "AuditLogTests",
+            dependencies: [
+                "Attestation", "AuditLog", "AuditSinks", "SecretMemory", "ServiceKit", "TestSupport", .httpTypes,
+                .hummingbird, .logging, .nioCore, .nioPosix,
+            ],
+            swiftSettings: swiftSettings),
+        .testTarget(
             name: "StorageTests",
             dependencies: ["KeyManagement", "StorageFiles", "StorageSQLite", "TestSupport", .grdb],
             swiftSettings: swiftSettings),
@@ -262,7 +284,8 @@ let package = Package(
         .testTarget(
             name: "FuzzReplayTests",
             dependencies: [
-                "AccessPolicy", "Attestation", "DataFiles", "EncryptedInference", "EvaluationUnit", "Gateway",
+                "AccessPolicy", "Attestation", "AuditLog", "DataFiles", "EncryptedInference", "EvaluationUnit",
+                "Gateway",
                 "HomomorphicEncryption", "KeyManagement", "SecretMemory", "ServiceKit", "TrustedKMSOpenBao",
                 "TrustedKMSSoftware", .crypto, .httpTypes, .nioCore,
             ],

@@ -21,6 +21,7 @@ let package = Package(
     targets: [
         .target(name: "CRLWEKernels"),
         .target(name: "CSecretMemory"),
+        .target(name: "LocalFiles", swiftSettings: swiftSettings),
         .target(name: "SecretMemory", dependencies: ["CSecretMemory"], swiftSettings: swiftSettings),
         .target(
             name: "RLWE",
@@ -64,6 +65,9 @@ let package = Package(
             ],
             swiftSettings: swiftSettings),
         .target(
+            name: "AuditLog", dependencies: ["Attestation", "LocalFiles", "ServiceKit", .crypto],
+            swiftSettings: swiftSettings),
+        .target(
             name: "TrustedKMSSoftware",
             dependencies: [
                 "KeyManagement", "SecretMemory", .crypto, .product(name: "CryptoExtras", package: "swift-crypto"),
@@ -86,7 +90,8 @@ let package = Package(
         .executableTarget(
             name: "Fuzz",
             dependencies: [
-                "AccessPolicy", "Attestation", "DataFiles", "EncryptedInference", "EvaluationUnit", "Gateway",
+                "AccessPolicy", "Attestation", "AuditLog", "DataFiles", "EncryptedInference", "EvaluationUnit",
+                "Gateway",
                 "HomomorphicEncryption", "KeyManagement", "RLWE", "SecretKeys", "SecretMemory", "ServiceKit",
                 "TrustedKMSOpenBao", "TrustedKMSSoftware", .complexModule, .crypto, .nioCore,
                 .product(name: "HTTPTypes", package: "swift-http-types"),

@@ -62,7 +62,7 @@ public struct VerificationKey: Sendable, Hashable {
 
     public var hex: String { Digest.hex(bytes) }
 
-    func isValid(_ signature: [UInt8], for message: [UInt8]) -> Bool {
+    package func isValid(_ signature: [UInt8], for message: [UInt8]) -> Bool {
         guard let key = try? Curve25519.Signing.PublicKey(rawRepresentation: bytes) else { return false }
         return key.isValidSignature(signature, for: message)
     }

@@ -10,18 +10,24 @@ import SecretMemory
 
 /// An installation's own keys, all derived from one 32-byte secret that the trusted KMS seals: the
 /// tenant's manifest signing key, the gateway's request signing key, the key that authenticates metadata
-/// rows.
+/// rows, the keys of the audit log.
 public final class InstallationKeys: Sendable {
     /// Signs manifests; its public half is pinned by gateways and evaluation units.
     public let manifestKey: SigningKey
     /// Signs requests and jobs; its public half is pinned by evaluation units.
     public let requestKey: SigningKey
+    /// Signs the checkpoints of the audit log.
+    public let auditKey: SigningKey
+    /// Replaces identifiers in the audit log where its configuration asks for it.
+    public let auditIdentifierKey: DigestKey
     private let rowKey: SecretBytes
 
     private init(secret: borrowing SecretBytes, tenant: String) throws(KeyManagementError) {
         do {
             manifestKey = try SigningKey(seed: Self.derive(secret, "manifest-signing", tenant))
             requestKey = try SigningKey(seed: Self.derive(secret, "request-signing", tenant))
+            auditKey = try SigningKey(seed: Self.derive(secret, "audit-signing", tenant))
+            auditIdentifierKey = DigestKey(secret: try Self.derive(secret, "audit-identifiers", tenant))
             rowKey = try Self.derive(secret, "metadata-rows", tenant)
         } catch { throw KeyManagementError(error) }
     }

@@ -1,4 +1,5 @@
 import KeyManagement
+import LocalFiles
 
 #if canImport(Darwin)
     import Darwin
@@ -23,7 +24,7 @@ struct ObjectTree: Sendable {
     init(root: String) throws(ObjectStoreError) {
         self.root = root
         do throws(SystemError) {
-            try Self.createDirectories(root)
+            try Directories.create(root)
             let directory = try FileDescriptor(directory: root)
             try directory.createDirectory(Self.temporaryDirectory)
             try directory.sync()
@@ -268,27 +269,6 @@ struct ObjectTree: Sendable {
                 // Another process was first.
             }
         }
-    }
-
-    private static func createDirectories(_ path: String) throws(SystemError) {
-        do throws(SystemError) {
-            _ = try retrying { mkdir(path, 0o700) }
-        } catch let error where error.code == EEXIST {
-            return
-        } catch let error where error.code == ENOENT && parent(of: path) != path {
-            try createDirectories(parent(of: path))
-            do throws(SystemError) {
-                _ = try retrying { mkdir(path, 0o700) }
-            } catch let error where error.code == EEXIST {}
-        }
-        try FileDescriptor(directory: parent(of: path)).sync()
-    }
-
-    private static func parent(of path: String) -> String {
-        var rest = path[...]
-        while rest.count > 1, rest.last == "/" { rest.removeLast() }
-        guard let slash = rest.lastIndex(of: "/") else { return "." }
-        return slash == rest.startIndex ? "/" : String(rest[..<slash])
     }
 
     // MARK: - Errors

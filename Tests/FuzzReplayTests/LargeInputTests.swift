@@ -4,7 +4,9 @@ import Testing
 @Suite struct LargeInputTests {
     @Test(
         "many unknown keys, nested keys and wrong elements are refused soon",
-        arguments: [Parser.yaml, .tokens, .gatewayConfiguration, .kmsConfiguration, .unitConfiguration])
+        arguments: [
+            Parser.yaml, .tokens, .auditConfiguration, .gatewayConfiguration, .kmsConfiguration, .unitConfiguration,
+        ])
     func configurations(parser: Parser) {
         expectSoon(parser, (0..<60_000).map { "key\($0): 1\n" }.joined())
         expectSoon(parser, String(repeating: "- \(nested("{", 400, "}"))\n", count: 200))
@@ -18,7 +20,8 @@ import Testing
     @Test(
         "deep and long JSON is refused or read soon",
         arguments: [
-            Parser.answer, .envelope, .keystore, .manifest, .metadataRow, .model, .problem, .record, .recordFile,
+            Parser.answer, .auditLine, .envelope, .keystore, .manifest, .metadataRow, .model, .problem, .record,
+            .recordFile,
             .request, .secretJSON, .transitAnswer, .vectorFile,
         ])
     func json(parser: Parser) {

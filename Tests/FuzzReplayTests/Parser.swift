@@ -12,6 +12,7 @@ enum Parser: String, CaseIterable, Sendable {
     case sealedObject = "sealed-object"
     case metadataRow = "metadata-row"
 
+    case auditLine = "audit-line"
     case circuitDescriptor = "circuit-descriptor"
     case envelope
     case job
@@ -21,6 +22,7 @@ enum Parser: String, CaseIterable, Sendable {
     case receipt
 
     case accessPolicy = "access-policy"
+    case auditConfiguration = "audit-configuration"
     case gatewayConfiguration = "gateway-configuration"
     case kmsConfiguration = "kms-configuration"
     case tokens
@@ -59,6 +61,7 @@ enum Parser: String, CaseIterable, Sendable {
         case .sealedObject: readSealedObject(bytes)
         case .metadataRow: readMetadataRow(bytes)
 
+        case .auditLine: readAuditLine(bytes)
         case .circuitDescriptor: readStatement(IntegerCircuitDescriptor.self, bytes, use)
         case .envelope: readEnvelope(bytes)
         case .job: readStatement(JobDescription.self, bytes) { _ in }
@@ -68,6 +71,7 @@ enum Parser: String, CaseIterable, Sendable {
         case .receipt: readStatement(Receipt.self, bytes) { _ in }
 
         case .accessPolicy: readAccessPolicy(bytes)
+        case .auditConfiguration: readAuditConfiguration(bytes)
         case .gatewayConfiguration: readGatewayConfiguration(bytes)
         case .kmsConfiguration: readKMSConfiguration(bytes)
         case .tokens: readTokens(bytes)

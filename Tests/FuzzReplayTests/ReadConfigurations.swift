@@ -1,3 +1,4 @@
+import AuditLog
 import EvaluationUnit
 import Foundation
 import Gateway
@@ -39,6 +40,12 @@ func readTokens(_ bytes: [UInt8]) {
     else { return }
     precondition(file.authenticate(bearer: "") == nil, "no token is nobody's")
     _ = file.authenticate(bearer: "hkms_0")
+}
+
+func readAuditConfiguration(_ bytes: [UInt8]) {
+    guard let document = document(bytes) else { return }
+    _ = AuditConfiguration(document.root.optionalSection("audit"), directory: "/nowhere")
+    try? document.finish()
 }
 
 func readGatewayConfiguration(_ bytes: [UInt8]) {

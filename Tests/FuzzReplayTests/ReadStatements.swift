@@ -1,4 +1,5 @@
 import Attestation
+import AuditLog
 import EncryptedInference
 import SecretMemory
 import ServiceKit
@@ -21,6 +22,12 @@ func readEnvelope(_ bytes: [UInt8]) {
     else { return }
     let read = try? SignedStatement<Receipt>(verifying: written, pinned: [SignedBy.key.verificationKey])
     precondition(read?.payload == signed.payload, "what was believed is believed again")
+}
+
+func readAuditLine(_ bytes: [UInt8]) {
+    guard let line = try? AuditLine(parsing: bytes) else { return }
+    precondition(line.serialized() == bytes, "one line has one form")
+    precondition(bytes.dropLast().allSatisfy { (0x20...0x7E).contains($0) }, "a line is one line of printable ASCII")
 }
 
 /// A payload as it is read behind its signature: a signer whom others trust may still write nonsense.

@@ -1,5 +1,5 @@
-// Preloaded into a server by Tests/SystemTests/KillTests.swift: ends the process, as kill -9 does, at the n-th call
-// that changes a file, counted over all threads. strace counts by thread, and so cannot do that.
+// Preloaded by Tests/SystemTests/KillTests.swift and Tests/AuditLogTests/KillTests.swift: ends the process, as kill -9
+// does, at the n-th call that changes a file, counted over all threads. strace counts by thread, and so cannot do that.
 //
 // The test steers it through a file that both have mapped, named by HKMS_KILL_CONTROL. It also puts the clock forward,
 // so that a test need not wait for what takes ten minutes.

@@ -101,6 +101,14 @@ import Testing
             ])
     }
 
+    @Test func `a key that another reader checks is not unknown, and a key in it is nobody's business`() {
+        #expect(
+            issues("kms: {a: [1, {b: c}]}\nport: 1\nx: 2") { root in
+                root.ignore("kms")
+                _ = root.int("port")
+            } == ["c.yaml:3: x: unknown key"])
+    }
+
     @Test func integersHaveOneForm() {
         for bad in ["0x10", "010", "1e3", "1.0", "\"1\"", "1__", "_1", "-", "--1", "9223372036854775808", "٣", "[1]"] {
             #expect(issues("n: \(bad)") { _ = $0.int("n", in: Int.min...Int.max) }.count == 1, "\(bad)")

@@ -188,7 +188,8 @@ import Testing
             #expect(gone.error.contains("fix:"))
             let help = try hkms("--help")
             for command in [
-                "init", "serve", "register", "keysets", "encrypt", "decrypt", "models", "predict", "jobs", "vectors",
+                "init", "serve", "audit", "register", "keysets", "encrypt", "decrypt", "models", "predict", "jobs",
+                "vectors",
             ] {
                 #expect(help.out.contains(command))
             }

@@ -40,6 +40,7 @@ enum Seeds {
             ]
         case .metadataRow: rows
 
+        case .auditLine: auditLines.map { text($0 + "\n") }
         case .circuitDescriptor:
             try [circuit, weighted].map {
                 try APIJSON.encode(
@@ -53,6 +54,7 @@ enum Seeds {
         case .receipt: [try APIJSON.encode(receipt())]
 
         case .accessPolicy: [text(Policy.builtInText), text(policy)]
+        case .auditConfiguration: [text(audit)]
         case .gatewayConfiguration: [text(gateway)]
         case .kmsConfiguration: [text(softwareKMS), text(openBao), text(appRole)]
         case .tokens: [text(tokens)]
@@ -372,6 +374,52 @@ enum Seeds {
         separate:
           - {name: s, either: [encrypt], or: [decrypt.any, destroy]}
         """
+
+    private static let audit = """
+        audit:
+          directory: audit
+          fileMiB: 64
+          hash: [subject, keySet]
+          publicKeys: [\(key)]
+          queued: 10
+          sinks:
+            - {name: siem, kind: http, url: "https://siem.example:8443/x", tokenFile: t, required: true}
+            - {name: local, kind: syslog, socket: /dev/log}
+            - {name: far, kind: syslogTCP, host: logs.example, port: 6514}
+        """
+
+    private static let auditLines = [
+        #"{"seq":1,"time":"2026-11-21T22:40:43.129033Z","prev":"000000000000000000000000000000000000"#
+            + #"0000000000000000000000000000","type":"file","format":"hkms.audit.v1","installation":"test""#
+            + #","gateway":"gateway-1","key":"ea4a6c63e29c520abef5507b132ec5f9954776aebebe7b92421eea691446"#
+            + #"d22c"}"#,
+        #"{"seq":3,"time":"2026-11-21T22:40:43.321574Z","prev":"c125a99ce4e964b7fb3de4b5ba590db7d0e3"#
+            + #"29d0f30b830ff9ab29432be1bcf4","type":"operation","request":"r-0-1","trace":"0af7651916cd43"#
+            + #"dd8448eb211c80319c","who":{"issuer":"static","subject":"task-0","tenant":"default","groups"#
+            + #"":["radiology"]},"action":"decrypt.job","resource":{"keySet":"ks-0123456789abcdef","versio"#
+            + #"n":1,"model":"heart-disease"},"parameters":{"number":"1"},"ciphertexts":{"count":2,"digest"#
+            + #"s":["4bf5122f344554c53bde2ebb8cd2b7e3d1600ad631c385a5d7cce23c7785459a","dbc1b4c900ffe48d57"#
+            + #"5b5da5c638040125f65db0fe3e24494b76ea986457d986"]},"decision":"allowed","rule":"owner","out"#
+            + #"come":"ok","microseconds":1234}"#,
+        #"{"seq":3,"time":"2026-11-21T22:40:43.321574Z","prev":"c125a99ce4e964b7fb3de4b5ba590db7d0e3"#
+            + #"29d0f30b830ff9ab29432be1bcf4","type":"operation","request":"r-0-1","trace":"0af7651916cd43"#
+            + #"dd8448eb211c80319c","who":{"issuer":"static","subject":{"hmac":"4bf5122f344554c53bde2ebb8c"#
+            + #"d2b7e3d1600ad631c385a5d7cce23c7785459a"},"tenant":"default","groups":["radiology"]},"actio"#
+            + #"n":"decrypt.job","resource":{"keySet":"ks-0123456789abcdef","version":1,"model":"heart-dis"#
+            + #"ease"},"parameters":{"number":"1"},"ciphertexts":{"count":2,"digests":["4bf5122f344554c53b"#
+            + #"de2ebb8cd2b7e3d1600ad631c385a5d7cce23c7785459a","dbc1b4c900ffe48d575b5da5c638040125f65db0f"#
+            + #"e3e24494b76ea986457d986"]},"decision":"allowed","rule":"owner","outcome":"ok","microsecond"#
+            + #"s":1234}"#,
+        #"{"seq":4,"time":"2026-11-21T22:40:43.321574Z","prev":"dac9f679ffdd03c1c51ca46d17cb7dabdf13"#
+            + #"9038d56302e0dec72fec40cfe8b4","type":"checkpoint","key":"ed25519:fe812c12f3ab4ce6ac5db69ac"#
+            + #"352f906","signature":"663055d01c2240f1830fec0254186acb5fff53181bd62d6ac7f606bf567a9ccf4935"#
+            + #"a567d45d26ec65dc34ea7a13e60d2e44f768ea808ffa7050bcad8ac96603"}"#,
+        #"{"seq":5,"time":"2026-11-21T22:40:43.321574Z","prev":"dac9f679ffdd03c1c51ca46d17cb7dabdf13"#
+            + #"9038d56302e0dec72fec40cfe8b4","type":"recovery","cause":"start","reason":"r \u001b","cutFi"#
+            + #"le":"torn-5-0123456789abcdef","cutBytes":12,"cutDigest":"4bf5122f344554c53bde2ebb8cd2b7e3d"#
+            + #"1600ad631c385a5d7cce23c7785459a","late":1,"lost":2}"#,
+    ]
+
     private static let tokens = """
         tokens:
           - subject: alice

@@ -73,6 +73,9 @@ public final class YAMLSection {
         values[key].map { !Self.isNull($0.node) } ?? false
     }
 
+    /// Counts `key` as read, whatever it holds: for a part of the file that another reader checks.
+    public func ignore(_ key: String) { known.insert(key) }
+
     /// Notes that the value of `key` is wrong. `message` follows the key's name.
     public func fail(_ key: String, _ message: String) {
         guard !isPlaceholder else { return }

@@ -9,8 +9,8 @@
 /// An open file or directory; closed when it goes out of scope.
 ///
 /// Names are single path components, looked up in a directory held open, and a symbolic link is
-/// never followed: whatever stands in the store, no path leads out of it.
-struct FileDescriptor: ~Copyable {
+/// never followed: whatever stands in the directory, no path leads out of it.
+package struct FileDescriptor: ~Copyable {
     private let raw: Int32
 
     private init(raw: Int32) {
@@ -18,7 +18,7 @@ struct FileDescriptor: ~Copyable {
     }
 
     /// Opens a directory by path. Links on the way are followed: the operator chose them.
-    init(directory path: String) throws(SystemError) {
+    package init(directory path: String) throws(SystemError) {
         raw = try retrying { open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC) }
     }
 
@@ -26,21 +26,39 @@ struct FileDescriptor: ~Copyable {
         close(raw)
     }
 
+    /// Opens a file by path for reading. Links are followed: the caller chose them.
+    package init(file path: String) throws(SystemError) {
+        raw = try retrying { open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC) }
+    }
+
     // MARK: - In a directory
 
-    func openDirectory(_ name: String) throws(SystemError) -> FileDescriptor {
+    package func openDirectory(_ name: String) throws(SystemError) -> FileDescriptor {
         FileDescriptor(
             raw: try retrying { openat(raw, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC) })
     }
 
     /// - Throws: `ELOOP` for a symbolic link.
-    func openFile(_ name: String) throws(SystemError) -> FileDescriptor {
+    package func openFile(_ name: String) throws(SystemError) -> FileDescriptor {
         // O_NONBLOCK: opening a FIFO that somebody left here must not hang.
         FileDescriptor(raw: try retrying { openat(raw, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC) })
     }
 
+    /// Opens a file whose writes all go to its end.
+    /// - Throws: `ELOOP` for a symbolic link.
+    package func openFileToAppend(_ name: String) throws(SystemError) -> FileDescriptor {
+        FileDescriptor(
+            raw: try retrying { openat(raw, name, O_WRONLY | O_APPEND | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC) })
+    }
+
+    /// Opens a file that processes lock against each other, creating it (mode 0600) unless there is one.
+    package func openLockFile(_ name: String) throws(SystemError) -> FileDescriptor {
+        FileDescriptor(
+            raw: try retrying { openat(raw, name, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0o600) })
+    }
+
     /// Creates a file of mode 0600.
-    func createFile(_ name: String) throws(SystemError) -> FileDescriptor {
+    package func createFile(_ name: String) throws(SystemError) -> FileDescriptor {
         FileDescriptor(
             raw: try retrying {
                 openat(raw, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0o600)
@@ -48,41 +66,42 @@ struct FileDescriptor: ~Copyable {
     }
 
     /// Creates a directory of mode 0700 unless there is one.
-    func createDirectory(_ name: String) throws(SystemError) {
+    package func createDirectory(_ name: String) throws(SystemError) {
         do {
             _ = try retrying { mkdirat(raw, name, 0o700) }
         } catch let error where error.code == EEXIST {}
     }
 
-    func removeFile(_ name: String) throws(SystemError) {
+    package func removeFile(_ name: String) throws(SystemError) {
         _ = try retrying { unlinkat(raw, name, 0) }
     }
 
-    func removeDirectory(_ name: String) throws(SystemError) {
+    package func removeDirectory(_ name: String) throws(SystemError) {
         _ = try retrying { unlinkat(raw, name, Int32(AT_REMOVEDIR)) }
     }
 
-    func rename(_ name: String, to directory: borrowing FileDescriptor, as newName: String) throws(SystemError) {
+    package func rename(_ name: String, to directory: borrowing FileDescriptor, as newName: String) throws(SystemError)
+    {
         let target = directory.raw
         _ = try retrying { renameat(raw, name, target, newName) }
     }
 
     /// Gives the file a second name.
     /// - Throws: `EEXIST` if anything has that name.
-    func link(_ name: String, to directory: borrowing FileDescriptor, as newName: String) throws(SystemError) {
+    package func link(_ name: String, to directory: borrowing FileDescriptor, as newName: String) throws(SystemError) {
         let target = directory.raw
         _ = try retrying { linkat(raw, name, target, newName, 0) }
     }
 
     /// What `name` is, without following a link.
-    func status(of name: String) throws(SystemError) -> FileStatus {
+    package func status(of name: String) throws(SystemError) -> FileStatus {
         var status = stat()
         _ = try retrying { fstatat(raw, name, &status, Int32(AT_SYMLINK_NOFOLLOW)) }
         return FileStatus(status)
     }
 
     /// Names in the directory but `.` and `..`, in no order. Names that are no UTF-8 come out repaired.
-    func names() throws(SystemError) -> [String] {
+    package func names() throws(SystemError) -> [String] {
         // A descriptor of its own: fdopendir takes the one it is given, and its position is shared.
         let copy = try retrying { openat(raw, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC) }
         guard let stream = fdopendir(copy) else {
@@ -109,14 +128,14 @@ struct FileDescriptor: ~Copyable {
 
     // MARK: - Of a file
 
-    func status() throws(SystemError) -> FileStatus {
+    package func status() throws(SystemError) -> FileStatus {
         var status = stat()
         _ = try retrying { fstat(raw, &status) }
         return FileStatus(status)
     }
 
     /// Reads `count` bytes from where the file stands, or fewer at its end.
-    func read(_ count: Int) throws(SystemError) -> [UInt8] {
+    package func read(_ count: Int) throws(SystemError) -> [UInt8] {
         var failure: SystemError?
         let bytes = [UInt8](unsafeUninitializedCapacity: count) { buffer, filled in
             do throws(SystemError) {
@@ -134,7 +153,7 @@ struct FileDescriptor: ~Copyable {
         return bytes
     }
 
-    func write(_ bytes: [UInt8]) throws(SystemError) {
+    package func write(_ bytes: [UInt8]) throws(SystemError) {
         var failure: SystemError?
         bytes.withUnsafeBytes { buffer in
             do throws(SystemError) {
@@ -154,8 +173,38 @@ struct FileDescriptor: ~Copyable {
         if let failure { throw failure }
     }
 
+    /// Cuts the file off behind so many bytes.
+    package func truncate(to count: Int) throws(SystemError) {
+        _ = try retrying { ftruncate(raw, off_t(count)) }
+    }
+
+    /// Takes the file's lock for as long as this descriptor lives.
+    /// - Returns: false where another process, or another descriptor of this one, has it.
+    package func tryLock() throws(SystemError) -> Bool {
+        do throws(SystemError) {
+            _ = try retrying { flock(raw, LOCK_EX | LOCK_NB) }
+            return true
+        } catch let error where error.code == EWOULDBLOCK {
+            return false
+        }
+    }
+
+    /// Gives the file's lock back.
+    package func unlock() {
+        _ = try? retrying { flock(raw, LOCK_UN) }
+    }
+
+    /// Returns when the file's bytes are on the device, and what it takes to find them again; its times may not be.
+    package func syncData() throws(SystemError) {
+        #if canImport(Darwin)
+            try sync()
+        #else
+            _ = try retrying { fdatasync(raw) }
+        #endif
+    }
+
     /// Returns when file or directory is on the device, not in a cache.
-    func sync() throws(SystemError) {
+    package func sync() throws(SystemError) {
         #if canImport(Darwin)
             // fsync leaves the bytes in the drive's cache there.
             _ = try retrying { fcntl(raw, F_FULLFSYNC) }
@@ -166,18 +215,27 @@ struct FileDescriptor: ~Copyable {
 }
 
 /// What a name in a directory stands for.
-struct FileStatus {
-    enum Kind {
+package struct FileStatus {
+    package enum Kind {
         case regular, directory, other
     }
 
-    let kind: Kind
+    package let kind: Kind
     /// In bytes.
-    let size: Int
+    package let size: Int
     /// Seconds since 1970 at the last change of the content.
-    let modified: Int
+    package let modified: Int
+    /// What is the same file has the same.
+    package let identity: Identity
+
+    package struct Identity: Hashable {
+        let device: UInt64
+        let number: UInt64
+    }
 
     init(_ status: stat) {
+        identity = Identity(
+            device: UInt64(truncatingIfNeeded: status.st_dev), number: UInt64(truncatingIfNeeded: status.st_ino))
         switch status.st_mode & S_IFMT {
         case S_IFREG: kind = .regular
         case S_IFDIR: kind = .directory
@@ -199,7 +257,7 @@ private let largestTransfer = 1 << 30
 private let systemRead: @Sendable (Int32, UnsafeMutableRawPointer?, Int) -> Int = { read($0, $1, $2) }
 private let systemWrite: @Sendable (Int32, UnsafeRawPointer?, Int) -> Int = { write($0, $1, $2) }
 
-func retrying(_ call: () -> Int32) throws(SystemError) -> Int32 {
+package func retrying(_ call: () -> Int32) throws(SystemError) -> Int32 {
     Int32(truncatingIfNeeded: try retryingCount { Int(call()) })
 }
 

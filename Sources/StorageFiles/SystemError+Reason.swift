@@ -1,3 +1,5 @@
+import LocalFiles
+
 #if canImport(Darwin)
     import Darwin
 #elseif canImport(Musl)
@@ -6,12 +8,8 @@
     import Glibc
 #endif
 
-/// A system call that failed.
-struct SystemError: Error {
-    /// The `errno` it left.
-    let code: Int32
-
-    /// What went wrong and what mends it.
+extension SystemError {
+    /// What went wrong in the object store and what mends it.
     var reason: String {
         switch code {
         case ENOSPC, EDQUOT:
@@ -39,7 +37,7 @@ struct SystemError: Error {
         case EISDIR, ENOTEMPTY:
             "the key is also the directory of other objects; choose keys of which none is a folder of another"
         default:
-            "\(String(cString: strerror(code))) (errno \(code))"
+            description
         }
     }
 }
