@@ -24,6 +24,18 @@ public struct KeySetOwner: Sendable, Hashable, Codable {
         self.issuer = issuer
         self.subject = subject
     }
+
+    /// Byte by byte: Swift takes texts for equal that Unicode calls equivalent, and an issuer may have given two
+    /// people such names.
+    public static func == (one: KeySetOwner, other: KeySetOwner) -> Bool {
+        one.kind == other.kind && one.issuer.utf8.elementsEqual(other.issuer.utf8)
+            && one.subject.utf8.elementsEqual(other.subject.utf8)
+    }
+
+    public func hash(into hasher: inout Hasher) {
+        hasher.combine(kind)
+        for text in [issuer, subject] { hasher.combine(Array(text.utf8)) }
+    }
 }
 
 /// States of a key, SP 800-57 part 1 revision 5, section 7.

@@ -118,7 +118,7 @@ extension KeyManager {
     public func makeEphemeralKeySet(
         for profile: CircuitProfile, policy: KeySetPolicy, as requester: Requester, timings: inout StepTimings
     ) async throws(KeyManagementError) -> EphemeralKeySet {
-        guard requester.tenant == configuration.tenant else {
+        guard requester.isOf(configuration.tenant) else {
             throw .invalidRequest(reason: "this gateway does not serve the tenant of this principal")
         }
         do {

@@ -115,7 +115,7 @@ extension KeyManager {
         guard (1...128).contains(request.requestID.utf8.count) else {
             throw .invalidRequest(reason: "the request id has 1 to 128 bytes")
         }
-        guard requester.tenant == configuration.tenant else {
+        guard requester.isOf(configuration.tenant) else {
             throw .invalidRequest(reason: "this gateway does not serve the tenant of this principal")
         }
         guard requester.owners.contains(request.owner) else {

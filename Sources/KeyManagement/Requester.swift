@@ -22,7 +22,10 @@ public struct Requester: Sendable, Hashable {
         [owner] + groups.map { KeySetOwner(kind: .group, issuer: issuer, subject: $0) }
     }
 
-    func mayUse(_ row: KeySetRow) -> Bool { row.tenant == tenant && owners.contains(row.owner) }
+    func mayUse(_ row: KeySetRow) -> Bool { isOf(row.tenant) && owners.contains(row.owner) }
+
+    /// Byte by byte, as owners are.
+    func isOf(_ tenant: String) -> Bool { self.tenant.utf8.elementsEqual(tenant.utf8) }
 
     static func index(tenant: String, owner: KeySetOwner) -> String {
         var canonical = CanonicalBytes()

@@ -6,14 +6,15 @@ public struct Principal: Sendable, Hashable, Codable {
     public let subject: String
     /// The tenant that the caller acts in.
     public let tenant: String
-    /// The groups that the caller belongs to, sorted, each once.
+    /// The groups that the caller belongs to, sorted, each once; told apart byte by byte.
     public let groups: [String]
 
     public init(issuer: String, subject: String, tenant: String, groups: [String]) {
         self.issuer = issuer
         self.subject = subject
         self.tenant = tenant
-        self.groups = Set(groups).sorted()
+        self.groups = Set(groups.map { Array($0.utf8) }).sorted { $0.lexicographicallyPrecedes($1) }
+            .map { String(decoding: $0, as: UTF8.self) }
     }
 }
 

@@ -109,6 +109,18 @@ import Testing
         await #expect(throws: unknown) { try await fixture.manager.show(keySet, as: abroad) }
         let impostor = Requester(issuer: "https://issuer", subject: "alice", tenant: "default", groups: ["clinic"])
         await #expect(throws: unknown) { try await fixture.manager.show(keySet, as: impostor) }
+        // Equal to Swift and to Unicode, and two people to their issuer.
+        let names = ["ren\u{E9}", "rene\u{301}"]
+        #expect(names[0] == names[1])
+        let people = names.map { Requester(issuer: "static", subject: $0, tenant: "default", groups: []) }
+        let first = try await fixture.manager.register(
+            fixture.request(owner: people[0]), as: people[0]
+        ).keySet.manifest.keySet
+        #expect(try await fixture.manager.list(as: people[0]).count == 1)
+        #expect(try await fixture.manager.list(as: people[1]).isEmpty)
+        await #expect(throws: KeyManagementError.unknownKeySet(first)) {
+            try await fixture.manager.show(first, as: people[1])
+        }
 
         var request = try fixture.request()
         request.owner = KeySetOwner(kind: .group, issuer: "static", subject: "clinic")

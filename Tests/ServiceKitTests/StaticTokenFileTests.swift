@@ -97,4 +97,11 @@ import Testing
             #expect(tokens.authenticate(bearer: text(bytes)) == nil)
         }
     }
+
+    @Test("groups are told apart byte by byte, whatever Unicode calls equivalent")
+    func groups() {
+        let names = ["ren\u{E9}", "a", "rene\u{301}", "a"]
+        let principal = Principal(issuer: "static", subject: "s", tenant: "t", groups: names)
+        #expect(principal.groups.map { Array($0.utf8) } == ["a", "rene\u{301}", "ren\u{E9}"].map { Array($0.utf8) })
+    }
 }

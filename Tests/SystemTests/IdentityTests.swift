@@ -61,63 +61,23 @@ import Testing
     }
 }
 
-/// One user and two roles at the OpenBao server of the tests.
-private struct OpenBaoIssuer {
-    let audience = "hkms-\(UUID().uuidString.lowercased())"
+/// The OpenBao server of the tests, by curl.
+private struct OpenBaoServer {
+    let address: String
     let authorities: String
-    let issuer: String
-    let otherRole: String
-    private let address: String
     private let root: String
-    private let name: String
-    private let userToken: String
 
     init() throws {
         let environment = ProcessInfo.processInfo.environment
         address = try #require(environment["HKMS_TEST_OPENBAO_TLS_ADDRESS"], "no OpenBao server: run scripts/test")
         root = try #require(environment["HKMS_TEST_OPENBAO_TOKEN"])
         authorities = try #require(environment["HKMS_TEST_OPENBAO_CA"])
-        issuer = address + "/v1/identity/oidc"
-        name = "hkms-\(UUID().uuidString.lowercased())"
-        otherRole = name + "-other"
-        let password = UUID().uuidString
-        try call("POST", "identity/oidc/config", #"{"issuer": "\#(address)"}"#)
-        try call("POST", "identity/oidc/key/\(name)", #"{"algorithm": "ES256", "allowed_client_ids": ["*"]}"#)
-        try call(
-            "POST", "identity/oidc/role/\(name)", #"{"key": "\#(name)", "client_id": "\#(audience)", "ttl": "5m"}"#)
-        try call(
-            "POST", "identity/oidc/role/\(otherRole)", #"{"key": "\#(name)", "client_id": "elsewhere", "ttl": "5m"}"#)
-        // Who has it already keeps it.
-        try call("POST", "sys/auth/userpass", #"{"type": "userpass"}"#, mayFail: true)
-        try call(
-            "PUT", "sys/policies/acl/\(name)",
-            #"{"policy": "path \"identity/oidc/token/*\" {capabilities = [\"read\"]}"}"#)
-        try call(
-            "POST", "auth/userpass/users/\(name)",
-            #"{"password": "\#(password)", "token_policies": ["\#(name)"]}"#)
-        let login = try call("POST", "auth/userpass/login/\(name)", #"{"password": "\#(password)"}"#)
-        userToken = try Self.text(login, "auth", "client_token")
     }
 
-    func token(role: String? = nil) throws -> String {
-        try Self.text(
-            try call("GET", "identity/oidc/token/\(role ?? name)", nil, token: userToken), "data", "token")
-    }
-
-    func rotate() throws {
-        // The old key goes at once.
-        try call("POST", "identity/oidc/key/\(name)/rotate", #"{"verification_ttl": "0"}"#)
-    }
-
-    private static func text(_ json: String, _ path: String...) throws -> String {
-        var value = try JSONSerialization.jsonObject(with: Data(json.utf8))
-        for member in path { value = try #require((value as? [String: Any])?[member], "\(json.prefix(300))") }
-        return try #require(value as? String)
-    }
-
+    /// - Parameter token: nil for root's.
     @discardableResult
-    private func call(
-        _ method: String, _ path: String, _ body: String?, token: String? = nil, mayFail: Bool = false
+    func call(
+        _ method: String, _ path: String, _ body: String? = nil, token: String? = nil, mayFail: Bool = false
     ) throws -> String {
         let output = try Programs.run(
             "/usr/bin/curl",
@@ -127,6 +87,58 @@ private struct OpenBaoIssuer {
             ] + (body.map { ["-d", $0] } ?? []) + ["\(address)/v1/\(path)"])
         try #require(mayFail || output.status == 0, "\(method) \(path): \(output.status) \(output.out)\(output.error)")
         return output.out
+    }
+}
+
+/// One user and two roles at the server.
+private struct OpenBaoIssuer {
+    let audience = "hkms-\(UUID().uuidString.lowercased())"
+    let otherRole: String
+    private let server: OpenBaoServer
+    private let name: String
+    private let userToken: String
+
+    init() throws {
+        let server = try OpenBaoServer()
+        let name = "hkms-\(UUID().uuidString.lowercased())"
+        let password = UUID().uuidString
+        try server.call("POST", "identity/oidc/config", #"{"issuer": "\#(server.address)"}"#)
+        try server.call("POST", "identity/oidc/key/\(name)", #"{"algorithm": "ES256", "allowed_client_ids": ["*"]}"#)
+        for (role, audience) in [(name, audience), (name + "-other", "elsewhere")] {
+            try server.call(
+                "POST", "identity/oidc/role/\(role)",
+                #"{"key": "\#(name)", "client_id": "\#(audience)", "ttl": "5m"}"#)
+        }
+        // Where another test has made it already, it stays.
+        try server.call("POST", "sys/auth/userpass", #"{"type": "userpass"}"#, mayFail: true)
+        let policy = #"path \"identity/oidc/token/*\" {capabilities = [\"read\"]}"#
+        try server.call("PUT", "sys/policies/acl/\(name)", #"{"policy": "\#(policy)"}"#)
+        try server.call(
+            "POST", "auth/userpass/users/\(name)", #"{"password": "\#(password)", "token_policies": ["\#(name)"]}"#)
+        let login = try server.call("POST", "auth/userpass/login/\(name)", #"{"password": "\#(password)"}"#)
+        userToken = try Self.text(login, "auth", "client_token")
+        otherRole = name + "-other"
+        self.server = server
+        self.name = name
+    }
+
+    var issuer: String { server.address + "/v1/identity/oidc" }
+    var authorities: String { server.authorities }
+
+    func token(role: String? = nil) throws -> String {
+        let answer = try server.call("GET", "identity/oidc/token/\(role ?? name)", token: userToken)
+        return try Self.text(answer, "data", "token")
+    }
+
+    /// The old key goes at once.
+    func rotate() throws {
+        try server.call("POST", "identity/oidc/key/\(name)/rotate", #"{"verification_ttl": "0"}"#)
+    }
+
+    private static func text(_ json: String, _ path: String...) throws -> String {
+        var value = try JSONSerialization.jsonObject(with: Data(json.utf8))
+        for member in path { value = try #require((value as? [String: Any])?[member], "\(json.prefix(300))") }
+        return try #require(value as? String)
     }
 }
 
