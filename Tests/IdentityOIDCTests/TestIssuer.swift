@@ -19,17 +19,17 @@ final class TestIssuer: Sendable {
     }
 
     let state = Mutex(State())
-    let url: String
+    private let place = Mutex("")
+    var url: String { place.withLock { $0 } }
 
-    private init(port: Int) { url = "http://127.0.0.1:\(port)" }
+    private init() {}
 
     /// Serves while `body` runs.
     static func serving(_ body: @Sendable @escaping (TestIssuer) async throws -> Void) async throws {
         let (ports, continuation) = AsyncStream.makeStream(of: Int.self)
-        let holder = Mutex<TestIssuer?>(nil)
+        let issuer = TestIssuer()
         let application = Application(
             responder: CallbackResponder { (request: Request, _: BasicRequestContext) in
-                guard let issuer = holder.withLock({ $0 }) else { return Response(status: .serviceUnavailable) }
                 let (keys, discovery, silent) = issuer.state.withLock { state in
                     state.questions += 1
                     return (state.keys, state.discovery, state.isSilent)
@@ -51,8 +51,8 @@ final class TestIssuer: Sendable {
             }
             group.addTask {
                 var iterator = ports.makeAsyncIterator()
-                let issuer = TestIssuer(port: await iterator.next() ?? 0)
-                holder.withLock { $0 = issuer }
+                let port = await iterator.next() ?? 0
+                issuer.place.withLock { $0 = "http://127.0.0.1:\(port)" }
                 try await body(issuer)
                 return true
             }
