@@ -58,7 +58,9 @@ public final class OIDCAuthenticator: Authenticator {
     private func header(of token: String) -> (TokenHeader, OIDCConfiguration.Algorithm)? {
         guard token.utf8.count <= BearerToken.maximumBytes else { return nil }
         let parts = token.split(separator: ".", omittingEmptySubsequences: false)
-        guard parts.count == 3, let bytes = Base64URL.decode(String(parts[0])),
+        // One token has one form: what the library would read leniently is refused, too.
+        guard parts.count == 3, parts.allSatisfy({ Base64URL.decode(String($0)) != nil }),
+            let bytes = Base64URL.decode(String(parts[0])),
             let header = try? JSONDecoder().decode(TokenHeader.self, from: Data(bytes)),
             // What must be understood and is not is refused (RFC 7515 section 4.1.11).
             header.crit == nil,

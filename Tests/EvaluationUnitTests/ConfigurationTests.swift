@@ -47,11 +47,11 @@ import Testing
         unit:
           name: unit-1
           signingKeyFile: unit.key
-        listen: {host: 127.0.0.1, port: 0}
+        listen: {host: 127.0.0.1, port: 0, tls: {certificate: c, key: k, clientAuthorities: a, clientCertificates: required}}
         models: [tiny.json]
         gateways:
-          - name: gateway-1
-            requestKey: \(key)
+          - {name: gateway-1, certificateName: "spiffe://i/gateway-1",
+             requestKey: \(key)}
         manifestKeys: [\(Bench.key(3).verificationKey.hex)]
         """
 
@@ -97,7 +97,14 @@ import Testing
         #expect(try issue("name: unit-1", "name: Unit 1").hasPrefix("2: unit.name: must be 1 to 64"))
         #expect(try issue("unit.key", "absent.key").hasPrefix("3: unit.signingKeyFile: cannot read"))
         #expect(try issue("unit.key", "tiny.json").hasPrefix("3: unit.signingKeyFile:"))
-        #expect(try issue("127.0.0.1", "0.0.0.0").hasPrefix("4: listen.host:"))
+        #expect(try issue(", clientCertificates: required", "").hasPrefix("4: listen: tls.clientAuthorities must"))
+        #expect(
+            try issue("certificateName: \"spiffe://i/gateway-1\",", "").hasPrefix("7: gateways[0].certificateName:"))
+        let plain = Self.good.replacingOccurrences(of: #", tls: \{.*\}\}"#, with: "}", options: .regularExpression)
+        #expect(try folder.issues(plain).map { $0.prefix(17) } == ["4: listen: needs "])
+        #expect(try folder.issues(plain + "\ndevelopment: true\n").isEmpty)
+        let open = plain.replacingOccurrences(of: "127.0.0.1", with: "0.0.0.0") + "\ndevelopment: true\n"
+        #expect(try folder.issues(open).map { $0.prefix(15) } == ["4: listen.host:"])
         #expect(try issue("port: 0", "port: 65536").hasPrefix("4: listen.port:"))
         #expect(try issue("[tiny.json]", "[absent.json]").hasPrefix("5: models: "))
         #expect(try issue("[tiny.json]", "[unit.yaml]").contains("unit.yaml: not a usable model"))
