@@ -13,7 +13,7 @@ import Testing
         for field in ["", "Bearer", "Bearer\tabc", " Bearer abc", "Basic QTpC", "Bear\u{E9}r abc", "[earer abc"] {
             #expect(BearerToken(fieldValue: field) == nil, "\(field)")
         }
-        #expect(BearerToken(fieldValue: "Bearer " + String(repeating: "a", count: 16_377))?.text.count == 16_377)
-        #expect(BearerToken(fieldValue: "Bearer " + String(repeating: "a", count: 16_378)) == nil)
+        #expect(BearerToken(fieldValue: "Bearer " + String(repeating: "a", count: 12_288))?.text.count == 12_288)
+        #expect(BearerToken(fieldValue: "Bearer " + String(repeating: "a", count: 12_289)) == nil)
     }
 }

@@ -392,6 +392,7 @@ import Testing
             [
                 "init", folder.path, "--kms", "openbao", "--openbao-address",
                 "http://127.0.0.1:\(try Installation.freePort())", "--openbao-token-file", token.path,
+                "--oidc-issuer", "https://issuer.invalid",
             ])
         #expect(output.status != 0)
         #expect(output.error.contains("KMS"))
