@@ -184,7 +184,10 @@ import Testing
 
     private static func serial(_ installation: Installation, _ port: String) throws -> String {
         let file = installation.tls("shown.pem")
-        try Data(try openssl(installation, port, "-tls1_3").text.utf8).write(to: URL(fileURLWithPath: file))
+        let text = try openssl(installation, port, "-tls1_3").text
+        let begin = try #require(text.range(of: "-----BEGIN CERTIFICATE-----"), "\(text.prefix(500))")
+        let end = try #require(text.range(of: "-----END CERTIFICATE-----\n"))
+        try Data(text[begin.lowerBound..<end.upperBound].utf8).write(to: URL(fileURLWithPath: file))
         return try serial(ofFile: file)
     }
 
