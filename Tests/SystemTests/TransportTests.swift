@@ -177,7 +177,7 @@ import Testing
             "/usr/bin/openssl",
             [
                 "s_client", "-connect", "localhost:\(port)", version, "-CAfile", installation.tls("ca.pem"), "-cert",
-                installation.tls("gateway-1.pem"), "-key", installation.tls("gateway-1.key"), "-verify_return_error",
+                installation.tls("unit-1.pem"), "-key", installation.tls("unit-1.key"), "-verify_return_error",
             ], input: "Q\n", seconds: 20)
         return (output.status, output.out + output.error)
     }
