@@ -6,52 +6,51 @@ import Testing
 /// kill -9 at any moment, and at a write, also halfway through it: what was acknowledged is in the log, the log
 /// verifies after the next start, and goes on.
 @Suite("Audit log and kill -9", .serialized) struct KillTests {
-    private static let rounds = ProcessInfo.processInfo.environment["HKMS_SOAK"] == "1" ? 1000 : 24
+    private static let rounds = 24
+    /// Logs, each of so many rounds: every round reads its log from the beginning.
+    private static let logs = ProcessInfo.processInfo.environment["HKMS_SOAK"] == "1" ? 40 : 1
 
     @Test func `no acknowledged record is lost when it is killed at any moment`() async throws {
-        let doomed = try DoomedWriter()
         var generator = SeededGenerator(6)
-        for round in 0..<Self.rounds {
-            let heads = try doomed.run(tasks: [1, 4, 32][round % 3], environment: [:]) { process, out in
-                // Until something is acknowledged; then at any moment of the next batches.
-                let printed = out.availableData
-                usleep(UInt32.random(in: 0...20_000, using: &generator))
-                kill(process.processIdentifier, SIGKILL)
-                return printed
+        for log in 0..<Self.logs {
+            let doomed = try DoomedWriter()
+            for round in 0..<Self.rounds {
+                let heads = try doomed.run(tasks: [1, 4, 32][round % 3], environment: [:]) { process, out in
+                    // Until something is acknowledged; then at any moment of the next batches.
+                    let printed = out.availableData
+                    usleep(UInt32.random(in: 0...20_000, using: &generator))
+                    kill(process.processIdentifier, SIGKILL)
+                    return printed
+                }
+                try #require(!heads.isEmpty, "log \(log), round \(round)")
+                try await doomed.check(heads, "log \(log), round \(round)")
             }
-            try #require(!heads.isEmpty, "round \(round)")
-            try await doomed.check(heads, "round \(round)")
+            try doomed.finish(atLeast: Self.rounds)
         }
-        try doomed.finish(atLeast: Self.rounds)
     }
 
     #if os(Linux)
         @Test func `no acknowledged record is lost when it is killed at a write`() async throws {
-            let doomed = try DoomedWriter()
-            try FileManager.default.createDirectory(atPath: doomed.bench.folder, withIntermediateDirectories: true)
-            let (library, control) = (doomed.bench.path("kill_at_write.so"), doomed.bench.path("control"))
-            let source = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
-                .appendingPathComponent("Preload/kill_at_write.c").path
-            let compiler = Process()
-            compiler.executableURL = URL(fileURLWithPath: "/usr/bin/env")
-            compiler.arguments = ["clang", "-shared", "-fPIC", "-O2", "-o", library, source]
-            try compiler.run()
-            compiler.waitUntilExit()
-            try #require(compiler.terminationStatus == 0)
             var generator = SeededGenerator(7)
-            for round in 0..<Self.rounds {
-                // The first writes open the log; a flush counts as a write.
-                let target = Int64(round < 6 ? round / 2 + 1 : Int.random(in: 1...60, using: &generator))
-                let manner = Int64(round % 3)
-                try [target, manner, 0, 0].withUnsafeBytes { try Data($0).write(to: URL(fileURLWithPath: control)) }
-                let heads = try doomed.run(
-                    tasks: [1, 4, 32][round / 3 % 3],
-                    environment: ["LD_PRELOAD": library, "HKMS_KILL_CONTROL": control]
-                ) { _, _ in Data() }
-                try await doomed.check(heads, "round \(round): write \(target), manner \(manner)")
+            var torn = 0
+            for log in 0..<Self.logs {
+                let doomed = try DoomedWriter()
+                let (library, control) = try doomed.preload()
+                for round in 0..<Self.rounds {
+                    // The first writes open the log; a flush counts as a write.
+                    let target = Int64(round < 6 ? round / 2 + 1 : Int.random(in: 1...60, using: &generator))
+                    let manner = Int64(round % 3)
+                    try [target, manner, 0, 0].withUnsafeBytes { try Data($0).write(to: URL(fileURLWithPath: control)) }
+                    let heads = try doomed.run(
+                        tasks: [1, 4, 32][round / 3 % 3],
+                        environment: ["LD_PRELOAD": library, "HKMS_KILL_CONTROL": control]
+                    ) { _, _ in Data() }
+                    try await doomed.check(heads, "log \(log), round \(round): write \(target), manner \(manner)")
+                }
+                torn += doomed.torn
+                try doomed.finish(atLeast: Self.rounds)
             }
-            #expect(doomed.torn > 0)
-            try doomed.finish(atLeast: Self.rounds)
+            #expect(torn > 0)
         }
     #endif
 }
@@ -69,6 +68,21 @@ private final class DoomedWriter {
         let bin = try #require(
             ProcessInfo.processInfo.environment["HKMS_TEST_BIN"], "HKMS_TEST_BIN is not set: run scripts/test")
         program = bin + "/audit-log-subject"
+    }
+
+    /// Compiles what kills it at a write.
+    func preload() throws -> (library: String, control: String) {
+        try FileManager.default.createDirectory(atPath: bench.folder, withIntermediateDirectories: true)
+        let library = bench.path("kill_at_write.so")
+        let source = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+            .appendingPathComponent("Preload/kill_at_write.c").path
+        let compiler = Process()
+        compiler.executableURL = URL(fileURLWithPath: "/usr/bin/env")
+        compiler.arguments = ["clang", "-shared", "-fPIC", "-O2", "-o", library, source]
+        try compiler.run()
+        compiler.waitUntilExit()
+        try #require(compiler.terminationStatus == 0)
+        return (library, bench.path("control"))
     }
 
     /// - Parameter end: makes it die, and gives what it has read of the output.
