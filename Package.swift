@@ -147,10 +147,10 @@ let package = Package(
         .target(
             name: "Gateway",
             dependencies: [
-                "Attestation", "EncryptedInference", "HomomorphicEncryption", "KeyManagement", "RLWE",
+                "AccessPolicy", "Attestation", "AuditLog", "EncryptedInference", "HomomorphicEncryption", "KeyManagement", "RLWE",
                 "SecretMemory", "ServerKit", "ServiceKit", "TransportSecurity", .asyncHTTPClient, .complexModule,
                 .httpTypes,
-                .hummingbird, .logging, .nioCore, .nioHTTP1, .realModule, .serviceLifecycle,
+                .hummingbird, .logging, .nioCore, .nioHTTP1, .realModule, .serviceLifecycle, .unixSignals,
             ],
             swiftSettings: swiftSettings),
 
@@ -158,7 +158,7 @@ let package = Package(
         .executableTarget(
             name: "hkms",
             dependencies: [
-                "AccessPolicy", "Attestation", "AuditLog", "CWipingFree", "DataFiles", "Gateway", "HKMSClient",
+                "AccessPolicy", "Attestation", "AuditLog", "AuditSinks", "CWipingFree", "DataFiles", "Gateway", "HKMSClient",
                 "HomomorphicEncryption", "IdentityOIDC", "KeyManagement", "RLWE", "SecretKeys", "SecretMemory",
                 "ServiceKit", "StorageFiles", "StorageSQLite", "TransportSecurity", "TrustedKMSOpenBao",
                 "TrustedKMSSoftware", .argumentParser, .asn1, .crypto, .logging, .nioCore, .serviceLifecycle, .x509,
@@ -341,6 +341,7 @@ extension Target.Dependency {
         .product(name: "StructuredFieldValues", package: "swift-http-structured-headers")
     }
     static var swiftCSV: Self { .product(name: "SwiftCSV", package: "SwiftCSV") }
+    static var unixSignals: Self { .product(name: "UnixSignals", package: "swift-service-lifecycle") }
     static var x509: Self { .product(name: "X509", package: "swift-certificates") }
     static var yams: Self { .product(name: "Yams", package: "Yams") }
 }

@@ -6,9 +6,12 @@ import ServiceKit
 
 extension Gateway {
     func addCircuitRoutes(to group: RouterGroup<ServiceContext>) {
-        group.get { [self] _, _ in
-            let circuits = try await units.models().compactMap { $0.descriptor as? IntegerCircuitDescriptor }
-            return try Response.json(CircuitList(circuits: circuits.map { CircuitInfo($0) }))
+        group.get { [self] _, context in
+            try await operate(.modelsList, context) { operation in
+                try operation.permit()
+                let circuits = try await units.models().compactMap { $0.descriptor as? IntegerCircuitDescriptor }
+                return try Response.json(CircuitList(circuits: circuits.map { CircuitInfo($0) }))
+            }
         }
         group.refuseOtherMethods("", than: [.get])
     }

@@ -1,4 +1,5 @@
 import Attestation
+import AuditLog
 import EncryptedInference
 import HTTPTypes
 import Hummingbird
@@ -15,58 +16,94 @@ extension Gateway {
                 throw Problem.badRequest(
                     "the query lacks keyset or model", fix: "POST /v1/jobs?keyset=ID&model=NAME with a bundle.")
             }
-            let inputs = try await bundle(request)
-            let requester = try requester(context)
-            let manifest = try await manager.signedManifest(keySet, as: requester)
-            let model = try await units.model(named: name, for: manifest.body)
-            try requireKeys(manifest.body, for: model.descriptor.profile)
-            let job = try await jobs.start {
-                try await manager.openJob(
-                    inputs: inputs.map { Digest(of: $0) }, keySet: keySet, profile: model.descriptor.profile,
-                    unit: model.client.unit.registered, keepsOutputs: true, as: requester)
-            } _: { [self] job in
-                await run(job, inputs: inputs, model: model, as: requester)
+            return try await operate(.evaluate, context) { operation in
+                try await openJob(request, keySet: keySet, model: name, operation)
             }
-            guard let job else {
-                throw Problem(
-                    name: "too-many-jobs", title: "Too many jobs", status: 503,
-                    detail: "This gateway runs \(configuration.jobs) jobs at a time.",
-                    fix: "Retry when a job is finished; the operator may raise limits.jobs.", retryAfterSeconds: 5)
-            }
-            var response = try Response.json(
-                JobInfo(try await manager.job(job.body.job, as: requester)), status: .accepted)
-            response.headers[.location] = "/v1/jobs/\(job.body.job)"
-            return response
         }
         group.get { [self] _, context in
-            try Response.json(JobList(jobs: try await manager.jobs(as: requester(context)).map { JobInfo($0) }))
+            try await operate(.show, context) { operation in
+                var known: [String: KeySetAccess] = [:]
+                let jobs = await operation.shown(of: try await manager.jobs(as: operation.requester)) { job in
+                    if known[job.keySet] == nil {
+                        known[job.keySet] = try? await manager.access(to: job.keySet, as: operation.requester)
+                    }
+                    return known[job.keySet]
+                }
+                return try Response.json(JobList(jobs: jobs.map { JobInfo($0) }))
+            }
         }
         group.get("{job}") { [self] _, context in
-            try Response.json(
-                JobInfo(try await manager.job(parameter("job", context), as: requester(context))))
+            try await operate(.show, context) { operation in
+                try Response.json(JobInfo(try await permittedJob(parameter("job", context), operation)))
+            }
         }
         group.get("{job}/results") { [self] _, context in
-            let job = try await manager.job(parameter("job", context), as: requester(context))
-            guard job.state != .open else {
-                throw Problem(
-                    name: "job-not-finished", title: "The job is not finished", status: 409,
-                    detail: "Job \(job.job) waits for its evaluation unit.",
-                    fix: "GET /v1/jobs/{id} until it is evaluated.",
-                    retryAfterSeconds: 1)
+            try await operate(.evaluate, context) { operation in
+                let job = try await permittedJob(parameter("job", context), operation)
+                guard job.state != .open else {
+                    throw Problem(
+                        name: "job-not-finished", title: "The job is not finished", status: 409,
+                        detail: "Job \(job.job) waits for its evaluation unit.",
+                        fix: "GET /v1/jobs/{id} until it is evaluated.",
+                        retryAfterSeconds: 1)
+                }
+                operation.note(job.outputs)
+                return Response.bytes(
+                    OctetBundle.encode(try await manager.outputs(of: job.job, as: operation.requester)),
+                    type: MediaType.bundle)
             }
-            return Response.bytes(
-                OctetBundle.encode(try await manager.outputs(of: job.job, as: requester(context))),
-                type: MediaType.bundle)
         }
         group.refuseOtherMethods("", than: [.get, .post])
         for path: RouterPath in ["{job}", "{job}/results"] { group.refuseOtherMethods(path, than: [.get]) }
     }
 
-    /// A job in the background: its end, good or bad, is on its record.
+    /// One of the requester's own jobs, over a key set that is still theirs and that they may see.
+    private func permittedJob(_ id: String, _ operation: RequestedOperation) async throws -> JobSummary {
+        operation.note("job", id)
+        let job = try await manager.job(id, as: operation.requester)
+        operation.note(model: job.model, unit: job.unit)
+        try await permit(operation, on: job.keySet, model: job.model)
+        return job
+    }
+
+    private func openJob(
+        _ request: Request, keySet: String, model name: String, _ operation: RequestedOperation
+    ) async throws -> Response {
+        try await permit(operation, on: keySet, model: name)
+        let inputs = try await bundle(request).map { ReceivedCiphertext($0) }
+        operation.note(inputs.map(\.digest))
+        let requester = operation.requester
+        let manifest = try await manager.signedManifest(keySet, as: requester)
+        let model = try await units.model(named: name, for: manifest.body)
+        operation.note(model: name, unit: model.client.unit.name)
+        try requireKeys(manifest.body, for: model.descriptor.profile)
+        let job = try await jobs.start {
+            try await manager.openJob(
+                inputs: inputs.map(\.digest), keySet: keySet, profile: model.descriptor.profile,
+                unit: model.client.unit.registered, keepsOutputs: true, as: requester)
+        } _: { [self] job in
+            await run(job, inputs: inputs.map(\.bytes), model: model, for: operation)
+        }
+        guard let job else {
+            throw Problem(
+                name: "too-many-jobs", title: "Too many jobs", status: 503,
+                detail: "This gateway runs \(configuration.jobs) jobs at a time.",
+                fix: "Retry when a job is finished; the operator may raise limits.jobs.", retryAfterSeconds: 5)
+        }
+        operation.note("job", job.body.job)
+        var response = try Response.json(
+            JobInfo(try await manager.job(job.body.job, as: requester)), status: .accepted)
+        response.headers[.location] = "/v1/jobs/\(job.body.job)"
+        return response
+    }
+
+    /// A job in the background: its end, good or bad, is on its record, and on the audit log.
     private func run(
         _ job: SignedStatement<JobDescription>, inputs: [[UInt8]], model: UnitDirectory.Model,
-        as requester: Requester
+        for operation: RequestedOperation
     ) async {
+        let requester = operation.requester
+        let outcome: AuditRecord
         do {
             var timings = StepTimings()
             // The job names the manifest that is current now; that one is announced.
@@ -74,12 +111,19 @@ extension Gateway {
             let result = try await evaluate(job, inputs, model: model, under: manifest, timings: &timings) { entry in
                 try await manager.evaluationKey(entry.name, of: job.body.keySet, as: requester)
             }
-            _ = try await manager.completeJob(
+            let ended = try await manager.completeJob(
                 job.body.job, receipt: result.receipt, outputs: result.outputs, unit: model.client.unit.registered,
                 profile: model.descriptor.profile)
+            operation.note(ended.outputs)
+            outcome = operation.record(outcome: "job-evaluated")
         } catch {
-            let problem = (error as? Problem) ?? ErrorProblems.problem(for: error)
-            await manager.failJob(job.body.job, reason: problem?.name ?? "internal-error")
+            let problem = problems.problem(for: error)
+            await manager.failJob(job.body.job, reason: problem.name)
+            outcome = operation.record(outcome: "job-failed: \(problem.name)")
+        }
+        // Nobody waits for an answer. Its results leave by operations that are on record themselves.
+        do { try await audit.append(outcome) } catch {
+            logger.error("the end of a job is not on record", metadata: ["error": "\(error)"])
         }
     }
 }

@@ -16,43 +16,59 @@ import ServiceKit
 extension Gateway {
     func addKeySetRoutes(to group: RouterGroup<ServiceContext>) {
         group.post { [self] request, context in
-            let body = try await request.decodeJSON(RegisterRequest.self, limit: 1 << 20)
-            let requester = try requester(context)
-            let (registration, report) = try await registration(body, requester)
-            let result = try await manager.register(registration, as: requester)
-            var info = KeySetInfo(result.keySet)
-            info.releaseReport = report
-            return try Response.json(
-                info, status: result.isNew ? .created : .ok, timings: ServerTiming(result.timings))
+            try await operate(.register, context) { operation in try await register(request, operation) }
         }
         group.get { [self] _, context in
-            try Response.json(
-                KeySetList(keySets: try await manager.list(as: requester(context)).map { KeySetInfo($0) }))
+            try await operate(.show, context) { operation in
+                let keySets = await operation.shown(of: try await manager.list(as: operation.requester)) {
+                    KeySetAccess($0)
+                }
+                return try Response.json(KeySetList(keySets: keySets.map { KeySetInfo($0) }))
+            }
         }
         group.get("{id}") { [self] _, context in
-            try Response.json(
-                KeySetInfo(try await manager.show(parameter("id", context), as: requester(context))))
+            try await operate(.show, context) { operation in
+                try Response.json(KeySetInfo(try await shown(context, operation)))
+            }
         }
         group.delete("{id}") { [self] _, context in
-            let destruction = try await manager.destroy(parameter("id", context), as: requester(context))
-            await units.forget(destruction.manifests)
-            return try Response.json(DestroyResponse(destruction))
+            try await operate(.destroy, context) { operation in
+                let id = try parameter("id", context)
+                try await permit(operation, on: id)
+                // On record before it is done as well: nothing brings it back.
+                try await audit.append(operation.record(outcome: "begun"))
+                let destruction = try await manager.destroy(id, as: operation.requester)
+                operation.note("erasure", destruction.erasure.rawValue)
+                await units.forget(destruction.manifests)
+                return try Response.json(DestroyResponse(destruction))
+            }
         }
         group.get("{id}/manifest") { [self] _, context in
-            let manifest = try await manager.signedManifest(parameter("id", context), as: requester(context))
-            return Response.bytes(try manifest.serialized(), type: MediaType.envelope)
+            try await operate(.show, context) { operation in
+                let id = try parameter("id", context)
+                try await permit(operation, on: id)
+                let manifest = try await manager.signedManifest(id, as: operation.requester)
+                return Response.bytes(try manifest.serialized(), type: MediaType.envelope)
+            }
         }
         group.get("{id}/public-key") { [self] _, context in
-            let key = try await manager.publicKey(parameter("id", context), as: requester(context))
-            var response = Response.bytes(key, type: MediaType.octetStream)
-            // Said where the key is served, because whoever uses it will want results back.
-            response.headers[.notice] =
-                "ciphertexts made with this key outside HKMS are for evaluation; only results with a unit's receipt are decrypted"
-            return response
+            try await operate(.publicKeyFetch, context) { operation in
+                let id = try parameter("id", context)
+                try await permit(operation, on: id)
+                let key = try await manager.publicKey(id, as: operation.requester)
+                var response = Response.bytes(key, type: MediaType.octetStream)
+                // Said where the key is served, because whoever uses it will want results back.
+                response.headers[.notice] =
+                    "ciphertexts made with this key outside HKMS are for evaluation; only results with a unit's receipt are decrypted"
+                return response
+            }
         }
         group.get("{id}/evaluation-keys") { [self] _, context in
-            let info = KeySetInfo(try await manager.show(parameter("id", context), as: requester(context)))
-            return try Response.json(EvaluationKeyList(evaluationKeys: info.objects.filter { $0.name != "public-key" }))
+            try await operate(.show, context) { operation in
+                let info = KeySetInfo(try await shown(context, operation))
+                return try Response.json(
+                    EvaluationKeyList(evaluationKeys: info.objects.filter { $0.name != "public-key" }))
+            }
         }
         group.get("{id}/evaluation-keys/relinearization") { [self] _, context in
             try await evaluationKey("relinearization", context)
@@ -64,55 +80,14 @@ extension Gateway {
             return try await evaluationKey("galois-\(element)", context)
         }
         group.post("{id}/encrypt") { [self] request, context in
-            let body = try await request.decodeJSON(
-                EncryptRequest.self, limit: configuration.bodyBytes, integerMembers: EncryptRequest.integerMembers)
-            let result = try await encrypt(body, under: parameter("id", context), as: requester(context))
-            let timings = ServerTiming(result.timings)
-            guard request.headers[.accept]?.contains(MediaType.json) == true else {
-                return Response.bytes(OctetBundle.encode(result.ciphertexts), type: MediaType.bundle, timings: timings)
+            try await operate(.encrypt, context) { operation in
+                try await encrypt(request, under: parameter("id", context), operation)
             }
-            let items = zip(result.digests, result.ciphertexts).map {
-                EncryptResponse.Item(digest: $0.hex, ciphertext: Data($1).base64EncodedString())
-            }
-            return try Response.json(EncryptResponse(ciphertexts: items), timings: timings)
         }
         group.post("{id}/decrypt") { [self] request, context in
-            let ciphertexts = try await bundle(request)
-            var count: Int?
-            if let text = request.uri.queryParameters["count"] {
-                guard let number = Int(text), number >= 0 else {
-                    throw Problem.badRequest("count is not a number", fix: "Give count=N, the slots to release.")
-                }
-                count = number
+            try await operate(.decryptJob, context) { operation in
+                try await decrypt(request, of: parameter("id", context), operation)
             }
-            let complex = request.uri.queryParameters["complex"] == "true"
-            let unsigned = request.uri.queryParameters["unsigned"] == "true"
-            guard !(complex && unsigned) else {
-                throw Problem.badRequest(
-                    "complex and unsigned are of different schemes", fix: "Give the one of the key set's scheme.")
-            }
-            var expected: ReleaseNoise?
-            if let text = request.uri.queryParameters["release"] {
-                expected = ReleaseNoise(rawValue: String(text))
-                guard expected != nil else {
-                    throw Problem.badRequest(
-                        "release is none of flooded, raw and exact", fix: "Leave it out, or set it.")
-                }
-            }
-            let result = try await manager.decrypt(
-                ciphertexts, of: parameter("id", context), count: count,
-                form: complex ? .complex : unsigned ? .unsigned : .standard, expecting: expected,
-                as: requester(context))
-            let vectors = result.vectors.map { vector in
-                EncryptRequest.Vector(
-                    real: vector.map(\.real), imaginary: complex ? vector.map(\.imaginary) : nil)
-            }
-            return try Response.json(
-                DecryptResponse(
-                    release: result.release.rawValue, flooding: result.flooding.map { FloodingBody($0) },
-                    decryptionsLeft: result.decryptionsLeft, vectors: vectors,
-                    integers: result.integers.isEmpty ? nil : result.integers),
-                timings: ServerTiming(result.timings))
         }
         group.refuseOtherMethods("", than: [.get, .post])
         group.refuseOtherMethods("{id}", than: [.get, .delete])
@@ -125,10 +100,78 @@ extension Gateway {
         for path: RouterPath in ["{id}/encrypt", "{id}/decrypt"] { group.refuseOtherMethods(path, than: [.post]) }
     }
 
+    private func shown(
+        _ context: ServiceContext, _ operation: RequestedOperation
+    ) async throws -> KeySetDescription {
+        let id = try parameter("id", context)
+        try await permit(operation, on: id)
+        return try await manager.show(id, as: operation.requester)
+    }
+
     private func evaluationKey(_ name: String, _ context: ServiceContext) async throws -> Response {
-        Response.bytes(
-            try await manager.evaluationKey(name, of: parameter("id", context), as: requester(context)),
-            type: MediaType.octetStream)
+        try await operate(.evaluationKeysFetch, context) { operation in
+            let id = try parameter("id", context)
+            try await permit(operation, on: id)
+            operation.note("key", name)
+            return Response.bytes(
+                try await manager.evaluationKey(name, of: id, as: operation.requester), type: MediaType.octetStream)
+        }
+    }
+
+    private func register(_ request: Request, _ operation: RequestedOperation) async throws -> Response {
+        let body = try await request.decodeJSON(RegisterRequest.self, limit: 1 << 20)
+        // Before anything is planned for the request.
+        try permitRegistration(body, operation)
+        let (registration, report) = try await registration(body, operation.requester)
+        let result = try await manager.register(registration, as: operation.requester)
+        operation.note(registered: result.keySet.manifest)
+        var info = KeySetInfo(result.keySet)
+        info.releaseReport = report
+        return try Response.json(
+            info, status: result.isNew ? .created : .ok, timings: ServerTiming(result.timings))
+    }
+
+    private func encrypt(
+        _ request: Request, under keySet: String, _ operation: RequestedOperation
+    ) async throws -> Response {
+        operation.note(keySet: keySet)
+        let body = try await request.decodeJSON(
+            EncryptRequest.self, limit: configuration.bodyBytes, integerMembers: EncryptRequest.integerMembers)
+        try await permit(operation, on: keySet, model: body.model)
+        let result = try await encrypt(body, under: keySet, as: operation.requester)
+        operation.note(result.digests)
+        let timings = ServerTiming(result.timings)
+        guard request.headers[.accept]?.contains(MediaType.json) == true else {
+            return Response.bytes(OctetBundle.encode(result.ciphertexts), type: MediaType.bundle, timings: timings)
+        }
+        let items = zip(result.digests, result.ciphertexts).map {
+            EncryptResponse.Item(digest: $0.hex, ciphertext: Data($1).base64EncodedString())
+        }
+        return try Response.json(EncryptResponse(ciphertexts: items), timings: timings)
+    }
+
+    private func decrypt(
+        _ request: Request, of keySet: String, _ operation: RequestedOperation
+    ) async throws -> Response {
+        let access = try await permit(operation, on: keySet)
+        let query = try DecryptQuery(request.uri.queryParameters)
+        let ciphertexts = try await bundle(request).map { ReceivedCiphertext($0) }
+        operation.note(ciphertexts.map(\.digest))
+        let result = try await manager.decrypt(
+            ciphertexts, of: keySet, count: query.count, form: query.form, expecting: query.release,
+            allowsUnvouched: operation.allows(.decryptAny, on: access), as: operation.requester)
+        if result.exposes { operation.became(.decryptAny) }
+        operation.note("release", result.release.rawValue)
+        let vectors = result.vectors.map { vector in
+            EncryptRequest.Vector(
+                real: vector.map(\.real), imaginary: query.form == .complex ? vector.map(\.imaginary) : nil)
+        }
+        return try Response.json(
+            DecryptResponse(
+                release: result.release.rawValue, flooding: result.flooding.map { FloodingBody($0) },
+                decryptionsLeft: result.decryptionsLeft, vectors: vectors,
+                integers: result.integers.isEmpty ? nil : result.integers),
+            timings: ServerTiming(result.timings))
     }
 
     /// The ciphertexts of a bundle.

@@ -8,39 +8,17 @@ import ServiceKit
 
 extension Gateway {
     func addModelRoutes(to group: RouterGroup<ServiceContext>) {
-        group.get { [self] _, _ in
-            let networks = try await units.models().compactMap { $0.descriptor as? ModelDescriptor }
-            return try Response.json(ModelList(models: networks.map { ModelInfo($0) }))
+        group.get { [self] _, context in
+            try await operate(.modelsList, context) { operation in
+                try operation.permit()
+                let networks = try await units.models().compactMap { $0.descriptor as? ModelDescriptor }
+                return try Response.json(ModelList(models: networks.map { ModelInfo($0) }))
+            }
         }
         group.post("{model}/predict") { [self] request, context in
-            let body = try await request.decodeJSON(PredictRequest.self, limit: configuration.bodyBytes)
-            let model = try parameter("model", context)
-            let requester = try requester(context)
-            let records = body.records.map { Record($0) }
-            guard (body.ephemeral ?? false) != (body.keySet != nil) else {
-                throw Problem.badRequest(
-                    "either keySet or ephemeral: true is needed",
-                    fix: "Name a registered key set, or ask for an ephemeral one.")
+            try await operate(.predict, context) { operation in
+                try await predict(request, model: parameter("model", context), operation)
             }
-            let prediction: Prediction
-            if let keySet = body.keySet {
-                guard body.precision == nil, body.statisticalBits == nil else {
-                    throw Problem.badRequest(
-                        "precision and statisticalBits are those of the key set",
-                        fix: "Leave them out, or ask for an ephemeral key set.")
-                }
-                let manifest = try await manager.signedManifest(keySet, as: requester)
-                try requireRelease(body.release, manifest.body)
-                prediction = try await predict(
-                    records, model: units.model(named: model, for: manifest.body), under: manifest, as: requester)
-            } else {
-                let release = try releaseRequest(
-                    AskedRelease(
-                        release: body.release, precision: body.precision, statisticalBits: body.statisticalBits,
-                        decryptions: Self.ephemeralDecryptions))
-                prediction = try await predictEphemerally(records, model: model, release: release, as: requester)
-            }
-            return try Response.json(prediction.response, timings: ServerTiming(prediction.timings))
         }
         group.refuseOtherMethods("", than: [.get])
         group.refuseOtherMethods("{model}/predict", than: [.post])
@@ -51,12 +29,49 @@ extension Gateway {
         let timings: StepTimings
     }
 
+    private func predict(
+        _ request: Request, model: String, _ operation: RequestedOperation
+    ) async throws -> Response {
+        let body = try await request.decodeJSON(PredictRequest.self, limit: configuration.bodyBytes)
+        let records = body.records.map { Record($0) }
+        guard (body.ephemeral ?? false) != (body.keySet != nil) else {
+            throw Problem.badRequest(
+                "either keySet or ephemeral: true is needed",
+                fix: "Name a registered key set, or ask for an ephemeral one.")
+        }
+        let prediction: Prediction
+        if let keySet = body.keySet {
+            guard body.precision == nil, body.statisticalBits == nil else {
+                throw Problem.badRequest(
+                    "precision and statisticalBits are those of the key set",
+                    fix: "Leave them out, or ask for an ephemeral key set.")
+            }
+            try await permit(operation, on: keySet, model: model)
+            let manifest = try await manager.signedManifest(keySet, as: operation.requester)
+            try requireRelease(body.release, manifest.body)
+            prediction = try await predict(
+                records, model: units.model(named: model, for: manifest.body), under: manifest, for: operation)
+        } else {
+            operation.note("mode", ProtectionMode.ephemeral.rawValue)
+            try operation.permitNew(
+                ownedBy: operation.requester.owner, model: model, decryptionsLeft: nil, audience: .owner)
+            let release = try releaseRequest(
+                AskedRelease(
+                    release: body.release, precision: body.precision, statisticalBits: body.statisticalBits,
+                    decryptions: Self.ephemeralDecryptions))
+            prediction = try await predictEphemerally(records, model: model, release: release, for: operation)
+        }
+        operation.note("release", prediction.response.release)
+        return try Response.json(prediction.response, timings: ServerTiming(prediction.timings))
+    }
+
     /// Encrypt, evaluate, decrypt, under a registered key set.
     private func predict(
         _ records: [Record], model: UnitDirectory.Model, under manifest: SignedStatement<KeySetManifest>,
-        as requester: Requester
+        for operation: RequestedOperation
     ) async throws -> Prediction {
         let (profile, keySet) = (model.descriptor.profile, manifest.body.keySet)
+        let requester = operation.requester
         let slots = try model.network().slots(of: records)
         try requireKeys(manifest.body, for: profile)
         var timings = StepTimings()
@@ -64,11 +79,14 @@ extension Gateway {
             slots.map { EncryptionInput(real: $0) }, under: keySet, scaleBits: profile.scaleBits,
             level: profile.inputLevel, circuit: profile, as: requester)
         timings.merge(encrypted.timings)
+        operation.note(encrypted.digests)
         let registered = model.client.unit.registered
+        operation.note(model: profile.model, unit: registered.name)
         let job = try await manager.openJob(
             inputs: encrypted.digests, keySet: keySet, profile: profile, unit: registered, keepsOutputs: false,
             as: requester)
-        let outputs: [[UInt8]]
+        operation.note("job", job.body.job)
+        let outputs: [ReceivedCiphertext]
         do {
             // The job names the manifest that is current now; that one is announced.
             let current = try await manager.signedManifest(keySet, as: requester)
@@ -77,9 +95,10 @@ extension Gateway {
             ) { entry in
                 try await manager.evaluationKey(entry.name, of: keySet, as: requester)
             }
-            outputs = result.outputs
+            outputs = result.outputs.map { ReceivedCiphertext($0) }
+            operation.note(outputs.map(\.digest))
             _ = try await manager.completeJob(
-                job.body.job, receipt: result.receipt, outputs: outputs, unit: registered, profile: profile)
+                job.body.job, receipt: result.receipt, outputs: result.outputs, unit: registered, profile: profile)
         } catch {
             await manager.failJob(job.body.job, reason: ErrorProblems.problem(for: error)?.name ?? "unit failed")
             throw error
@@ -90,14 +109,16 @@ extension Gateway {
         return Prediction(
             response: try response(
                 decrypted.vectors.map { $0.map(\.real) }, records: records.count, model: model, manifest: manifest.body,
-                left: decrypted.decryptionsLeft, job: job.body.job, inputs: encrypted.ciphertexts, outputs: outputs),
+                left: decrypted.decryptionsLeft, job: job.body.job, inputs: encrypted.ciphertexts,
+                outputs: outputs.map(\.bytes)),
             timings: timings)
     }
 
     /// The same with a key set that exists for this request only.
     private func predictEphemerally(
-        _ records: [Record], model name: String, release: ReleaseRequest?, as requester: Requester
+        _ records: [Record], model name: String, release: ReleaseRequest?, for operation: RequestedOperation
     ) async throws -> Prediction {
+        let requester = operation.requester
         let (model, slots) = try await ephemeralModel(records, name, release, as: requester)
         let profile = model.descriptor.profile
         var policy = KeySetPolicy.raw()
@@ -108,10 +129,14 @@ extension Gateway {
         var timings = StepTimings()
         let keySet = try await manager.makeEphemeralKeySet(
             for: profile, policy: policy, as: requester, timings: &timings)
+        operation.note(registered: keySet.manifest.body)
         let inputs = try await keySet.encrypt(slots, profile: profile, timings: &timings)
+        let digests = inputs.map { Digest(of: $0) }
         let registered = model.client.unit.registered
-        let job = try keySet.openJob(
-            inputs: inputs.map { Digest(of: $0) }, profile: profile, unit: registered)
+        operation.note(model: profile.model, unit: registered.name)
+        operation.note(digests)
+        let job = try keySet.openJob(inputs: digests, profile: profile, unit: registered)
+        operation.note("job", job.body.job)
         do {
             let result = try await evaluate(
                 job, inputs, model: model, under: keySet.manifest, timings: &timings
@@ -124,6 +149,7 @@ extension Gateway {
             let vectors = try await keySet.decrypt(
                 result.outputs, receipt: result.receipt, job: job.body, profile: profile, unit: registered,
                 timings: &timings)
+            operation.note(result.outputs.map { Digest(of: $0) })
             try? await model.client.forget(keySet.manifest.digest)
             return Prediction(
                 response: try response(

@@ -7,6 +7,24 @@ import ServiceKit
 
 /// What a registration asks for, as the key manager takes it: parameters and keys of a model, of a preset or its own.
 extension Gateway {
+    /// Asks the policy for a registration, by what its body says and the configuration fills in.
+    func permitRegistration(
+        _ body: RegisterRequest, _ operation: RequestedOperation
+    ) throws {
+        operation.note("mode", body.mode)
+        if let preset = body.preset { operation.note("preset", preset) }
+        let isFlooded = body.model != nil && body.release ?? "flooded" == ReleaseNoise.flooded.rawValue
+        let asked = body.audience.flatMap { ReleaseAudience(rawValue: $0) }
+        try operation.permitNew(
+            ownedBy: owner(of: body, operation.requester), model: body.model,
+            decryptionsLeft: body.decryptionBudget ?? (isFlooded ? configuration.release.budget : nil),
+            audience: asked ?? (isFlooded ? configuration.release.audience : .owner))
+    }
+
+    private func owner(of body: RegisterRequest, _ requester: Requester) -> KeySetOwner {
+        body.group.map { KeySetOwner(kind: .group, issuer: requester.issuer, subject: $0) } ?? requester.owner
+    }
+
     /// - Returns: also what was planned for flooded results, in words.
     func registration(
         _ body: RegisterRequest, _ requester: Requester
@@ -14,8 +32,7 @@ extension Gateway {
         guard let mode = ProtectionMode(rawValue: body.mode), mode != .ephemeral else {
             throw Problem.badRequest("mode is neither direct nor envelope", fix: "Set mode to direct or envelope.")
         }
-        let owner =
-            body.group.map { KeySetOwner(kind: .group, issuer: requester.issuer, subject: $0) } ?? requester.owner
+        let owner = owner(of: body, requester)
         let decryptAny = body.decryptAny ?? false
         let asked = AskedRelease(
             release: body.release, precision: body.precision, statisticalBits: body.statisticalBits,
@@ -110,5 +127,15 @@ extension Gateway {
         if body.conjugation ?? body.rowSwap ?? false { elements.insert(2 * parameters.degree - 1) }
         keys += elements.sorted().map { EvaluationKeyID(kind: .galois, galois: UInt32($0), level: level) }
         return keys
+    }
+}
+
+extension RequestedOperation {
+    /// A key set that the operation made, or found made.
+    func note(registered manifest: KeySetManifest) {
+        note(keySet: manifest.keySet, version: manifest.version)
+        note("parameters", manifest.parameterDigest.hex)
+        note("release", manifest.policy.release.rawValue)
+        note("audience", manifest.policy.audience.rawValue)
     }
 }

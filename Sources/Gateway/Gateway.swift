@@ -1,5 +1,7 @@
+import AccessPolicy
 import AsyncHTTPClient
 import Attestation
+import AuditLog
 import EncryptedInference
 import Hummingbird
 import KeyManagement
@@ -28,25 +30,37 @@ public final class Gateway: Sendable {
     let authenticator: any Authenticator
     let units: UnitDirectory
     let jobs: JobRunner
+    let policy: PolicyStore
+    let audit: AuditTrail
+    let clock: @Sendable () -> Date
+    let problems = ProblemMiddleware(ErrorProblems.problem(for:))
+    private let anchors: Anchors
     private let pool: ComputePool
     private let transports: [UnitTransport]
     private let requests = RequestsInFlight()
     private let kms: any TrustedKMS
-    private let logger: Logger
+    let logger: Logger
 
     /// - Parameters:
     ///   - kms: ready to use, with the key of the configuration.
     ///   - keys: the installation's opened keys.
+    ///   - policy: is asked for every operation.
+    ///   - audit: has every operation before it is answered; closed at the end of ``services(onReady:)``.
     ///   - clock: the time of signatures, jobs and manifests.
     /// - Throws: `TLSError` where a certificate for an evaluation unit cannot be used.
     public init(
         configuration: GatewayConfiguration, kms: any TrustedKMS, kmsKey: KMSKeyName, keys: InstallationKeys,
-        objects: any ObjectStore, metadata: any MetadataStore, authenticator: any Authenticator, logger: Logger,
+        objects: any ObjectStore, metadata: any MetadataStore, authenticator: any Authenticator, policy: PolicyStore,
+        audit: AuditTrail, logger: Logger,
         clock: @escaping @Sendable () -> Date = { Date() }
     ) throws(TLSError) {
         self.configuration = configuration
         self.authenticator = authenticator
+        self.policy = policy
+        self.audit = audit
+        self.clock = clock
         self.logger = logger
+        anchors = Anchors(metadata: metadata, keys: keys)
         self.kms = kms
         let pool = ComputePool(numberOfThreads: configuration.threads, maximumQueued: configuration.queued)
         Parallelism.width = max(Parallelism.width, configuration.threads)
@@ -84,11 +98,20 @@ public final class Gateway: Sendable {
             router: router(), server: connections.server, configuration: configuration.listen.configuration,
             services: [ShutdownService { [self] in await shutdown() }],
             onServerRunning: { channel in await onReady(channel.localAddress?.port) }, logger: logger)
-        return connections.services + transports.flatMap(\.services) + [application, requests.service()]
+        // What stands first stops last: the log takes what the requests in flight end with.
+        return [AuditService(audit: audit, anchors: anchors, gateway: configuration.gateway, logger: logger)]
+            + [PolicyReloadService(policy: policy, audit: audit, logger: logger)]
+            + connections.services + transports.flatMap(\.services) + [application, requests.service()]
     }
 
-    /// Clears away what an earlier process left unfinished; before the server takes requests.
-    public func recover() async throws(KeyManagementError) {
+    /// Clears away what an earlier process left unfinished, and puts the start on record; before the server takes
+    /// requests.
+    /// - Throws: `KeyManagementError`, `AuditError`.
+    public func recover() async throws {
+        try await audit.append(
+            AuditRecord(
+                caller: nil, action: "gateway.start", parameters: ["policy": policy.digest], decision: .allowed,
+                rule: "allowed by the operator"))
         let count = try await manager.removeAbandonedRegistrations()
         if count > 0 { logger.notice("removed registrations that were broken off", metadata: ["count": "\(count)"]) }
     }
@@ -97,16 +120,14 @@ public final class Gateway: Sendable {
     public func router() -> Router<ServiceContext> {
         let router = Router(context: ServiceContext.self)
         router.add(middleware: requests.middleware)
-        router.add(middleware: ProblemMiddleware(ErrorProblems.problem(for:)))
+        router.add(middleware: problems)
         router.get("livez") { _, _ in try Response.json(["live": true]) }
         router.get("readyz") { [self] _, _ in
-            var problems = requests.isDraining ? ["shutting down"] : []
-            if problems.isEmpty { problems = await manager.unavailableSystems() + authenticator.problems() }
-            return try Response.json(
-                Readiness(ready: problems.isEmpty, problems: problems),
-                status: problems.isEmpty ? .ok : .serviceUnavailable)
+            let readiness = await readiness()
+            return try Response.json(readiness, status: readiness.ready ? .ok : .serviceUnavailable)
         }
-        let api = router.group("v1").add(middleware: BearerMiddleware(authenticator: authenticator))
+        let api = router.group("v1").add(middleware: FailedAuthentications(audit: audit))
+            .add(middleware: BearerMiddleware(authenticator: authenticator))
         addKeySetRoutes(to: api.group("keysets"))
         addModelRoutes(to: api.group("models"))
         addCircuitRoutes(to: api.group("circuits"))
@@ -118,6 +139,23 @@ public final class Gateway: Sendable {
     private struct Readiness: Encodable {
         let ready: Bool
         let problems: [String]
+        /// What does not keep the gateway from working.
+        let warnings: [String]
+    }
+
+    private func readiness() async -> Readiness {
+        var problems = requests.isDraining ? ["shutting down"] : []
+        if problems.isEmpty {
+            problems = await manager.unavailableSystems() + authenticator.problems()
+            do { try await audit.checkHealth() } catch { problems.append("audit log: \(error)") }
+        }
+        var warnings: [String] = []
+        // Where the file is wrong is for the log: who asks here need not be anybody.
+        if policy.problem != nil { warnings.append("access policy: the file is not usable, the earlier one counts") }
+        for sink in audit.sinks where sink.failure != nil || sink.dropped > 0 {
+            warnings.append("audit sink \(sink.name): \(sink.waiting) records wait, \(sink.dropped) were dropped")
+        }
+        return Readiness(ready: problems.isEmpty, problems: problems, warnings: warnings)
     }
 
     /// Lets jobs end, then frees what the gateway holds.
@@ -127,12 +165,6 @@ public final class Gateway: Sendable {
         for transport in transports { try? await transport.http.shutdown() }
         await authenticator.shutdown()
         await kms.shutdown()
-    }
-
-    func requester(_ context: ServiceContext) throws -> Requester {
-        guard let principal = context.principal else { throw BearerMiddleware.unauthenticated }
-        return Requester(
-            issuer: principal.issuer, subject: principal.subject, tenant: principal.tenant, groups: principal.groups)
     }
 
     func parameter(_ name: String, _ context: ServiceContext) throws -> String {

@@ -1,4 +1,5 @@
 import Attestation
+import AuditLog
 import EncryptedInference
 import HomomorphicEncryption
 import KeyManagement
@@ -45,6 +46,9 @@ public struct GatewayConfiguration: Sendable {
     public let pinnedManifestKeys: [VerificationKey]
     public let units: [Unit]
     public let decryptAnyOwners: [KeySetOwner]
+    /// The access policy; nil for the built-in one.
+    public let policyFile: String?
+    public let audit: AuditConfiguration
     /// What flooded results have where nothing is asked.
     public let release: ReleaseRequest
     public let bodyBytes: Int
@@ -119,6 +123,8 @@ public struct GatewayConfiguration: Sendable {
                 operator: runner)
         }
         decryptAnyOwners = (root.optionalSection("decryptAny")?.strings("owners", default: []) ?? []).map(Self.user)
+        policyFile = root.optionalSection("policy").map { path($0.string("file")) }
+        audit = AuditConfiguration(root.optionalSection("audit"), directory: directory)
         release = Self.release(root.optionalSection("release"))
         let limits = root.optionalSection("limits")
         bodyBytes = (limits?.int("bodyMiB", default: 64, in: 1...1024) ?? 64) << 20

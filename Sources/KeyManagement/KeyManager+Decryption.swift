@@ -5,6 +5,17 @@ import RealModule
 import SecretKeys
 import SecretMemory
 
+/// A serialized ciphertext with the digest by which it is on record: computed once, because ciphertexts are large.
+public struct ReceivedCiphertext: Sendable {
+    public let bytes: [UInt8]
+    public let digest: Digest
+
+    public init(_ bytes: [UInt8]) {
+        self.bytes = bytes
+        digest = Digest(of: bytes)
+    }
+}
+
 /// Decrypted vectors, with how they were released.
 public struct DecryptionResult: Sendable {
     /// Approximate numbers; none under a BFV key set.
@@ -16,11 +27,13 @@ public struct DecryptionResult: Sendable {
     public let flooding: FloodedRelease?
     /// nil where there is no limit.
     public let decryptionsLeft: Int?
+    /// Something was decrypted that nobody vouches for: `decrypt.any`.
+    public let exposes: Bool
     public let timings: StepTimings
 
     fileprivate init(
         _ vectors: DecryptedVectors, release: ReleaseNoise, flooding: FloodedRelease?, decryptionsLeft: Int?,
-        timings: StepTimings
+        exposes: Bool, timings: StepTimings
     ) {
         switch vectors {
         case .complex(let vectors): (self.vectors, integers) = (vectors, [])
@@ -29,6 +42,7 @@ public struct DecryptionResult: Sendable {
         self.release = release
         self.flooding = flooding
         self.decryptionsLeft = decryptionsLeft
+        self.exposes = exposes
         self.timings = timings
     }
 }
@@ -44,9 +58,11 @@ extension KeyManager {
     ///   - count: slots of each ciphertext that are released; all where nil.
     ///   - form: what the values are asked for as.
     ///   - expected: refuses a key set of another release; nil for whatever it has.
+    ///   - allowsUnvouched: whether an access policy lets the requester decrypt what nobody vouches for, where key set
+    ///     and configuration grant it, too.
     public func decrypt(
-        _ ciphertexts: [[UInt8]], of keySet: String, count: Int? = nil, form: ValueForm = .standard,
-        expecting expected: ReleaseNoise? = nil,
+        _ ciphertexts: [ReceivedCiphertext], of keySet: String, count: Int? = nil, form: ValueForm = .standard,
+        expecting expected: ReleaseNoise? = nil, allowsUnvouched: Bool = true,
         as requester: Requester
     ) async throws(KeyManagementError) -> DecryptionResult {
         guard (1...Self.maximumVectors).contains(ciphertexts.count) else {
@@ -59,13 +75,12 @@ extension KeyManager {
         guard manifest.policy.audience == .owner || !row.tainted else { throw .keySetTainted(keySet) }
         var vouchers: [Voucher?] = []
         for ciphertext in ciphertexts {
-            let digest = Digest(of: ciphertext)
-            let voucher = try await voucher(for: digest, under: keySet, as: requester)
+            let voucher = try await voucher(for: ciphertext.digest, under: keySet, as: requester)
             guard
                 voucher != nil
-                    || manifest.policy.decryptAny && row.owner == requester.owner
+                    || allowsUnvouched && manifest.policy.decryptAny && row.owner == requester.owner
                         && configuration.decryptAnyOwners.contains(row.owner)
-            else { throw .notVouched(digest) }
+            else { throw .notVouched(ciphertext.digest) }
             vouchers.append(voucher)
         }
         let exposes = vouchers.contains { $0 == nil }
@@ -80,7 +95,9 @@ extension KeyManager {
             }
             try context.messages().require(form)
             parsed = try await compute.run {
-                try ciphertexts.map { bytes throws(HEError) in try Ciphertext(serialized: bytes, context: context) }
+                try ciphertexts.map { received throws(HEError) in
+                    try Ciphertext(serialized: received.bytes, context: context)
+                }
             }
         } catch { throw KeyManagementError(error) }
         // One for each; none where all leave raw.
@@ -133,7 +150,7 @@ extension KeyManager {
             }
             return DecryptionResult(
                 vectors, release: release, flooding: released.isEmpty ? nil : flooding,
-                decryptionsLeft: debited.budget, timings: timings)
+                decryptionsLeft: debited.budget, exposes: exposes, timings: timings)
         } catch {
             // A full pool, missing memory or a client that left say nothing of key or ciphertext, and must not
             // suspend anybody's key set.
@@ -142,6 +159,16 @@ extension KeyManager {
             default: throw await failure(UniformFailure(), keySet)
             }
         }
+    }
+
+    /// The same for ciphertexts whose digests nobody else needs.
+    public func decrypt(
+        _ ciphertexts: [[UInt8]], of keySet: String, count: Int? = nil, form: ValueForm = .standard,
+        expecting expected: ReleaseNoise? = nil, as requester: Requester
+    ) async throws(KeyManagementError) -> DecryptionResult {
+        try await decrypt(
+            ciphertexts.map { ReceivedCiphertext($0) }, of: keySet, count: count, form: form, expecting: expected,
+            as: requester)
     }
 
     /// Why a ciphertext is believed to be honest.

@@ -113,6 +113,13 @@ struct JobRow: AuthenticatedRow {
     var finished: Date?
 }
 
+/// One of ``Anchors``.
+struct AnchorRow: AuthenticatedRow {
+    static let collection = "anchors"
+
+    var text: String
+}
+
 /// Where a job stands.
 public enum JobState: String, Sendable, Codable {
     /// Waits for its receipt.
@@ -125,7 +132,7 @@ public enum JobState: String, Sendable, Codable {
 /// Rows of every collection, for those who hold any bytes against their readers.
 package enum StoredRow {
     private static let rows: [any AuthenticatedRow.Type] = [
-        KeySetRow.self, RegistrationRow.self, CiphertextRow.self, JobRow.self,
+        KeySetRow.self, RegistrationRow.self, CiphertextRow.self, JobRow.self, AnchorRow.self,
     ]
 
     package static let collections = rows.map { $0.collection }

@@ -29,7 +29,11 @@ public struct ProblemMiddleware: RouterMiddleware {
         do {
             response = try await next(request, context)
         } catch {
-            let problem = problem(for: error, context)
+            let problem = problem(for: error)
+            if problem == Self.unexpected {
+                context.logger.error(
+                    "unexpected error", metadata: ["request": "\(context.requestID)", "type": "\(type(of: error))"])
+            }
             problemName = problem.name
             response = Response.problem(problem.with(instance: context.requestID))
         }
@@ -46,7 +50,8 @@ public struct ProblemMiddleware: RouterMiddleware {
         return response
     }
 
-    private func problem(for error: any Error, _ context: Context) -> Problem {
+    /// What a caller is told of an error.
+    public func problem(for error: any Error) -> Problem {
         if let error = error as? any ProblemConvertible { return error.problem }
         if let problem = describe(error) { return problem }
         if let error = error as? any HTTPResponseError { return .from(status: error.status) }
@@ -54,13 +59,13 @@ public struct ProblemMiddleware: RouterMiddleware {
         if error is HTTPParserError {
             return .badRequest("the body's framing is not valid HTTP", fix: "Send the request again.")
         }
-        context.logger.error(
-            "unexpected error", metadata: ["request": "\(context.requestID)", "type": "\(type(of: error))"])
-        return Problem(
-            name: "internal-error", title: "Something went wrong inside", status: 500,
-            detail: "The request could not be finished.",
-            fix: "Give the request id to the operator, who finds more in the log.")
+        return Self.unexpected
     }
+
+    private static let unexpected = Problem(
+        name: "internal-error", title: "Something went wrong inside", status: 500,
+        detail: "The request could not be finished.",
+        fix: "Give the request id to the operator, who finds more in the log.")
 }
 
 extension Problem {

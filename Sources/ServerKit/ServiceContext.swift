@@ -18,6 +18,7 @@ public struct ServiceContext: RequestContext {
     private let channel: any Channel
     /// Names this request in logs, in `X-Request-Id` and in problems.
     public let requestID: String
+    private let arrival = ContinuousClock.now
 
     public init(source: Source) {
         coreContext = .init(source: source)
@@ -26,6 +27,12 @@ public struct ServiceContext: RequestContext {
         let number = UInt64.random(in: .min ... .max, using: &generator)
         requestID = HexCoding.encode((0..<8).map { UInt8(truncatingIfNeeded: number >> UInt64(8 * $0)) })
     }
+
+    /// Since the request arrived.
+    public var microseconds: Int { Int((ContinuousClock.now - arrival) / .microseconds(1)) }
+
+    /// The IP address at the other end of the connection, which may be a proxy's; nil where there is none.
+    public var remoteAddress: String? { (channel.remoteAddress ?? channel.parent?.remoteAddress)?.ipAddress }
 
     /// The names in the certificate that the client showed, once TLS had verified it; nil where it showed none.
     public func clientCertificateNames() async -> CertificateNames? {

@@ -1,3 +1,4 @@
+import AccessPolicy
 import ArgumentParser
 import Attestation
 import Foundation
@@ -20,8 +21,8 @@ struct Init: AsyncParsableCommand {
               hkms init ./hkms --kms openbao --openbao-address https://bao.example:8200 \\
                   --openbao-ca ca.pem --openbao-token-file token --oidc-issuer https://login.example
 
-            Writes hkms.yaml (gateway), evaluator.yaml (evaluation unit) and the keys that both pin; with --dev also \
-            tokens.yaml with one token in developer.token. The gateway's own keys are sealed by the KMS. Without --dev, \
+            Writes hkms.yaml (gateway), policy.yaml (who may do what), evaluator.yaml (evaluation unit) and the keys \
+            that both pin; with --dev also tokens.yaml with one token in developer.token. The gateway's own keys are sealed by the KMS. Without --dev, \
             gateway and unit speak TLS 1.3 with certificates of an authority made for them in tls/; replace them by \
             your company's, and keep tls/ca.key off the servers. The unit needs evaluator.yaml, unit-signing.key, \
             tls/ca.pem and tls/unit-1.*, and should run on a machine, or at least under an account, of its own.
@@ -106,6 +107,7 @@ struct Init: AsyncParsableCommand {
         guard let keyName = KMSKeyName(key) else { throw ValidationError("--key is not the name of a KMS key") }
         let manifestKey: VerificationKey
         let requestKey: VerificationKey
+        let auditKey: VerificationKey
         do {
             try await trustedKMS.requireKey(keyName)
             let (keys, sealed) = try await InstallationKeys.create(
@@ -113,6 +115,7 @@ struct Init: AsyncParsableCommand {
             try Data(sealed).write(to: root.appendingPathComponent("installation.sealed"), options: .atomic)
             manifestKey = keys.manifestKey.verificationKey
             requestKey = keys.requestKey.verificationKey
+            auditKey = keys.auditKey.verificationKey
         } catch let error as KMSError {
             await trustedKMS.shutdown()
             throw FlowFailure(.kms(error))
@@ -133,8 +136,9 @@ struct Init: AsyncParsableCommand {
             try write("tokens.yaml", tokensYAML(token), mode: 0o600)
         }
         try write("evaluator.yaml", evaluatorYAML(manifestKey: manifestKey, requestKey: requestKey), mode: 0o644)
+        try write("policy.yaml", Policy.builtInText, mode: 0o644)
         // Last: a folder with hkms.yaml is complete.
-        try write("hkms.yaml", gatewayYAML(kms: kmsYAML, unitKey: unitKey), mode: 0o644)
+        try write("hkms.yaml", gatewayYAML(kms: kmsYAML, unitKey: unitKey, auditKey: auditKey), mode: 0o644)
         print("Made \(directory). Next:")
         print("  hkms-evaluator serve --config \(directory)/evaluator.yaml &")
         print("  hkms serve --config \(directory)/hkms.yaml &")
@@ -288,7 +292,7 @@ struct Init: AsyncParsableCommand {
         """
     }
 
-    private func gatewayYAML(kms kmsYAML: String, unitKey: VerificationKey) -> String {
+    private func gatewayYAML(kms kmsYAML: String, unitKey: VerificationKey, auditKey: VerificationKey) -> String {
         """
         # The gateway: hkms serve --config hkms.yaml. docs/configuration.md describes every key.
         # Relative paths start at this file's folder.
@@ -311,6 +315,11 @@ struct Init: AsyncParsableCommand {
           metadata: metadata.sqlite
         identity:
         \(identityYAML)
+        policy:
+          file: policy.yaml
+        audit:
+          directory: audit
+          publicKeys: [\(auditKey.hex)]
         units:
           - name: unit-1
             url: \(unitURL)

@@ -1,4 +1,7 @@
+import AccessPolicy
 import ArgumentParser
+import AuditLog
+import AuditSinks
 import CWipingFree
 import Foundation
 import Gateway
@@ -21,6 +24,9 @@ struct Serve: AsyncParsableCommand {
               hkms init ./hkms-dev --dev
               hkms serve --config ./hkms-dev/hkms.yaml
 
+            SIGHUP has the access policy read again; a file that is not usable leaves the earlier policy in force, and \
+            says so. Every operation is on the audit log before it is answered.
+
             Exits with 78 where the configuration is wrong; each line of the message names file and line.
             """)
 
@@ -28,15 +34,21 @@ struct Serve: AsyncParsableCommand {
     @Option(name: .long, help: "trace, debug, info, notice, warning or error.") var logLevel = Logger.Level.info
     @Option(name: .long, help: ArgumentHelp("Write the bound port to this file once the gateway is ready."))
     var portFile: String?
-    @Flag(name: .long, help: "Only check the configuration.") var check = false
+    @Flag(name: .long, help: "Only check the configuration and the access policy.") var check = false
+    @Flag(
+        name: .long,
+        help: "Start though the audit log lacks what it held: after a restore, or with a new audit.directory.")
+    var acceptAuditLog = false
 
     /// Secret memory of one operation at N = 2^16: a packed secret key, errors, and three rows of residues.
     private static let lockedBytesPerThread = 2 << 20
 
     func run() async throws {
         let settings: ServerConfiguration
+        let policy: PolicyStore
         do {
             settings = try ServerConfiguration(path: config)
+            policy = try settings.gateway.policyFile.map { try PolicyStore(path: $0) } ?? PolicyStore()
             if let tokens = settings.identity.tokensFile { _ = try StaticTokenFile(path: tokens) }
         } catch let error as ConfigurationError {
             try? FileHandle.standardError.write(contentsOf: Data("\(error)\n".utf8))
@@ -57,18 +69,49 @@ struct Serve: AsyncParsableCommand {
         }
         let logger = Logger(label: "hkms")
         do {
-            try await serve(settings, logger: logger)
+            try await serve(settings, policy: policy, logger: logger)
         } catch let error as KeyManagementError {
             throw FlowFailure(error)
         } catch let error as KMSError {
             throw FlowFailure(.kms(error))
+        } catch let error as AuditError {
+            throw AuditFailure(error)
+        } catch let error as AuditSinkError {
+            throw configurationFailure(error)
         } catch let error as TLSError {
-            try? FileHandle.standardError.write(contentsOf: Data("\(config): \(error)\n".utf8))
-            throw ExitCode(78)
+            throw configurationFailure(error)
         }
     }
 
-    private func serve(_ settings: ServerConfiguration, logger: Logger) async throws {
+    private func configurationFailure(_ error: some CustomStringConvertible) -> ExitCode {
+        try? FileHandle.standardError.write(contentsOf: Data("\(config): \(error)\n".utf8))
+        return ExitCode(78)
+    }
+
+    /// Opens the audit log, which must hold what it held when its head was kept last.
+    private func auditTrail(
+        _ configuration: GatewayConfiguration, keys: InstallationKeys, metadata: any MetadataStore, logger: Logger
+    ) async throws -> AuditTrail {
+        let anchors = Anchors(metadata: metadata, keys: keys)
+        var expected = try await Gateway.auditHead(of: configuration.gateway, in: anchors)
+        if acceptAuditLog, let head = expected {
+            logger.warning("the audit log need not hold what it held", metadata: ["head": "\(head)"])
+            expected = nil
+        }
+        let sinks = try configuration.audit.sinks.map {
+            try AuditSinkFactory.make($0, installation: configuration.installation, gateway: configuration.gateway)
+        }
+        do {
+            return try AuditTrail(
+                configuration.audit, installation: configuration.installation, gateway: configuration.gateway,
+                key: keys.auditKey, identifierKey: keys.auditIdentifierKey, sinks: sinks, expecting: expected)
+        } catch {
+            for sink in sinks { await sink.shutdown() }
+            throw error
+        }
+    }
+
+    private func serve(_ settings: ServerConfiguration, policy: PolicyStore, logger: Logger) async throws {
         let configuration = settings.gateway
         if configuration.development {
             logger.warning("DEVELOPMENT MODE: keys are not protected as in production; do not put real data here")
@@ -86,11 +129,13 @@ struct Serve: AsyncParsableCommand {
         let keys = try await InstallationKeys.open(
             Array(sealed), installation: configuration.installation, tenant: configuration.tenant, kms: kms,
             key: settings.kms.key)
+        let objects = try FileObjectStore(directory: configuration.objectsDirectory)
+        let metadata = try SQLiteMetadataStore(path: configuration.metadataFile)
+        let authenticator = try settings.identity.authenticator(logger: logger)
+        let audit = try await auditTrail(configuration, keys: keys, metadata: metadata, logger: logger)
         let gateway = try Gateway(
-            configuration: configuration, kms: kms, kmsKey: settings.kms.key, keys: keys,
-            objects: try FileObjectStore(directory: configuration.objectsDirectory),
-            metadata: try SQLiteMetadataStore(path: configuration.metadataFile),
-            authenticator: try settings.identity.authenticator(logger: logger), logger: logger)
+            configuration: configuration, kms: kms, kmsKey: settings.kms.key, keys: keys, objects: objects,
+            metadata: metadata, authenticator: authenticator, policy: policy, audit: audit, logger: logger)
         try await gateway.recover()
         let portFile = portFile
         let listen = configuration.listen
@@ -114,4 +159,24 @@ struct FlowFailure: ProblemConvertible {
     let problem: Problem
 
     init(_ error: KeyManagementError) { problem = Gateway.problem(for: error) }
+}
+
+/// Why the audit log keeps the gateway from starting.
+struct AuditFailure: ActionableError {
+    let error: AuditError
+
+    init(_ error: AuditError) { self.error = error }
+
+    var title: String { "The audit log cannot be used" }
+    var detail: String { error.description }
+    var fix: String {
+        switch error {
+        case .behind:
+            "Find out who cut it off, or give it back its files; where you restored it or chose a new folder "
+                + "yourself, start once with --accept-audit-log."
+        case .locked: "Give each gateway process an audit.directory of its own."
+        case .damaged: "Keep the files as they are for who looks into it, and give audit.directory a new folder."
+        default: "See that the gateway may write to audit.directory and that its device has room."
+        }
+    }
 }

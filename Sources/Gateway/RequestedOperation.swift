@@ -1,0 +1,197 @@
+import AccessPolicy
+import Attestation
+import AuditLog
+import HomomorphicEncryption
+import KeyManagement
+import ServerKit
+import ServiceKit
+import Synchronization
+
+#if canImport(FoundationEssentials)
+    import FoundationEssentials
+#else
+    import Foundation
+#endif
+
+/// One authenticated request on its way past the access policy and onto the audit log: who asks, what was decided, and
+/// what is known of it so far.
+final class RequestedOperation: Sendable {
+    let requester: Requester
+    private let principal: Principal
+    private let context: ServiceContext
+    /// One for the whole request, whatever is reloaded meanwhile.
+    private let policy: Policy
+    private let tenant: String
+    private let time: Date
+    private let address: IPAddress?
+    private let state: Mutex<State>
+
+    private struct State {
+        var action: AccessAction
+        var keySet: String?
+        var keySetVersion: Int?
+        var model: String?
+        var unit: String?
+        var parameters: [String: String] = [:]
+        var ciphertexts: [Digest] = []
+        var decision: AccessDecision?
+    }
+
+    /// - Parameter tenant: the gateway's.
+    /// - Throws: `unauthenticated` where nobody asks.
+    init(
+        _ action: AccessAction, in context: ServiceContext, policy: Policy, tenant: String, time: Date
+    ) throws(Problem) {
+        guard let principal = context.principal else { throw BearerMiddleware.unauthenticated }
+        self.principal = principal
+        self.context = context
+        self.policy = policy
+        self.tenant = tenant
+        self.time = time
+        requester = Requester(
+            issuer: principal.issuer, subject: principal.subject, tenant: principal.tenant, groups: principal.groups)
+        address = context.remoteAddress.flatMap { IPAddress($0) }
+        state = Mutex(State(action: action))
+    }
+
+    // MARK: Policy
+
+    /// Asks the policy for the operation on a key set that the requester may use.
+    /// - Parameter model: the one that the request names; else the key set's own counts.
+    /// - Throws: `AccessDenied`.
+    func permit(on access: KeySetAccess, model: String? = nil) throws(AccessDenied) {
+        let action = state.withLock { state in
+            state.keySet = access.keySet
+            state.keySetVersion = access.manifestVersion
+            return state.action
+        }
+        try require(question(action, on: access, model: model))
+    }
+
+    /// The same for a key set that the operation makes.
+    func permitNew(
+        ownedBy owner: KeySetOwner, model: String?, decryptionsLeft: Int?, audience: ReleaseAudience
+    ) throws(AccessDenied) {
+        let action = state.withLock { $0.action }
+        try require(
+            AccessRequest(
+                action, by: principal, tenant: tenant, keySet: .new, owner: AccessRequest.Owner(owner), model: model,
+                time: time, address: address, decryptionsLeft: .init(decryptionsLeft),
+                audience: AccessRequest.Audience(audience)))
+    }
+
+    /// The same for what is of no key set.
+    func permit() throws(AccessDenied) {
+        let action = state.withLock { $0.action }
+        try require(AccessRequest(action, by: principal, tenant: tenant, time: time, address: address))
+    }
+
+    /// Whether the policy would allow an action; nothing is put on record.
+    func allows(_ action: AccessAction, on access: KeySetAccess) -> Bool {
+        policy.decide(question(action, on: access, model: nil)).isAllowed
+    }
+
+    /// Those of a list of key sets, and what else goes with one, that may be shown. Where no key set is known, because
+    /// it is not the requester's any more, only a rule that asks for none of its properties allows it.
+    func shown<Element>(
+        of elements: [Element], _ access: (Element) async -> KeySetAccess?
+    ) async -> [Element] {
+        var shown: [Element] = []
+        for element in elements {
+            let unknown = AccessRequest(.show, by: principal, tenant: tenant, time: time, address: address)
+            let asked = await access(element).map { question(.show, on: $0, model: nil) } ?? unknown
+            if policy.decide(asked).isAllowed { shown.append(element) }
+        }
+        note("shown", "\(shown.count) of \(elements.count)")
+        return shown
+    }
+
+    private func question(_ action: AccessAction, on access: KeySetAccess, model: String?) -> AccessRequest {
+        AccessRequest(
+            action, by: principal, tenant: access.tenant, keySet: .id(access.keySet),
+            owner: AccessRequest.Owner(access.owner), model: model ?? access.manifest?.profile?.model, time: time,
+            address: address, decryptionsLeft: .init(access.decryptionsLeft),
+            audience: access.manifest.map { AccessRequest.Audience($0.policy.audience) })
+    }
+
+    private func require(_ question: AccessRequest) throws(AccessDenied) {
+        state.withLock { $0.model = question.model ?? $0.model }
+        do {
+            let decision = try policy.require(question)
+            state.withLock { $0.decision = decision }
+        } catch {
+            state.withLock { $0.decision = error.decision }
+            throw error
+        }
+    }
+
+    // MARK: Record
+
+    /// What the operation turned out to be: decryption of anything where one of job results was asked for.
+    func became(_ action: AccessAction) { state.withLock { $0.action = action } }
+
+    func note(keySet: String, version: Int? = nil) {
+        state.withLock {
+            $0.keySet = keySet
+            $0.keySetVersion = version ?? $0.keySetVersion
+        }
+    }
+
+    func note(model: String, unit: String) {
+        state.withLock { ($0.model, $0.unit) = (model, unit) }
+    }
+
+    func note(_ ciphertexts: [Digest]) { state.withLock { $0.ciphertexts += ciphertexts } }
+
+    /// - Parameter value: never a secret, and no identifier of somebody: those have members of their own.
+    func note(_ name: String, _ value: String) { state.withLock { $0.parameters[name] = value } }
+
+    /// As it goes on record now.
+    /// - Parameters:
+    ///   - problem: what is answered; nil where it went well.
+    ///   - outcome: in place of `ok` or the problem's name.
+    func record(_ problem: Problem? = nil, outcome: String? = nil) -> AuditRecord {
+        let state = state.withLock { $0 }
+        var parameters = state.parameters
+        parameters["address"] = context.remoteAddress
+        parameters["policy"] = state.decision?.policyDigest
+        let (decision, rule) = Self.judgement(state.decision, problem)
+        return AuditRecord(
+            caller: .init(principal), action: state.action.rawValue,
+            resource: .init(
+                keySet: state.keySet, keySetVersion: state.keySetVersion, model: state.model, unit: state.unit),
+            parameters: parameters, ciphertexts: .init(state.ciphertexts), decision: decision, rule: rule,
+            requestID: context.requestID, outcome: outcome ?? problem?.name ?? "ok",
+            microseconds: context.microseconds)
+    }
+
+    /// The policy is the second gate: what ownership, the key set or the request itself refused was denied by these.
+    private static func judgement(
+        _ decision: AccessDecision?, _ problem: Problem?
+    ) -> (AuditRecord.Decision, rule: String) {
+        if let decision, !decision.isAllowed { return (.denied, decision.description) }
+        switch problem?.status {
+        case nil: return (.allowed, decision?.description ?? "allowed by each key set's own rule")
+        case 404: return (.denied, "denied by ownership")
+        case 403: return (.denied, "denied by the key set")
+        default:
+            guard let decision else { return (.denied, "denied: no rule was asked") }
+            return (.allowed, decision.description)
+        }
+    }
+}
+
+extension AccessRequest.Owner {
+    init(_ owner: KeySetOwner) {
+        self.init(kind: owner.kind == .user ? .user : .group, issuer: owner.issuer, name: owner.subject)
+    }
+}
+
+extension AccessRequest.DecryptionsLeft {
+    /// - Parameter count: nil for no limit.
+    init(_ count: Int?) { self = count.map { .count($0) } ?? .unlimited }
+}
+
+extension AccessRequest.Audience {
+    init(_ audience: ReleaseAudience) { self = audience == .owner ? .owner : .shared }
+}
