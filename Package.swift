@@ -147,7 +147,8 @@ let package = Package(
         .target(
             name: "Gateway",
             dependencies: [
-                "AccessPolicy", "Attestation", "AuditLog", "EncryptedInference", "HomomorphicEncryption", "KeyManagement", "RLWE",
+                "AccessPolicy", "Attestation", "AuditLog", "EncryptedInference", "HomomorphicEncryption",
+                "KeyManagement", "RLWE",
                 "SecretMemory", "ServerKit", "ServiceKit", "TransportSecurity", .asyncHTTPClient, .complexModule,
                 .httpTypes,
                 .hummingbird, .logging, .nioCore, .nioHTTP1, .realModule, .serviceLifecycle, .unixSignals,
@@ -158,7 +159,8 @@ let package = Package(
         .executableTarget(
             name: "hkms",
             dependencies: [
-                "AccessPolicy", "Attestation", "AuditLog", "AuditSinks", "CWipingFree", "DataFiles", "Gateway", "HKMSClient",
+                "AccessPolicy", "Attestation", "AuditLog", "AuditSinks", "CWipingFree", "DataFiles", "Gateway",
+                "HKMSClient",
                 "HomomorphicEncryption", "IdentityOIDC", "KeyManagement", "RLWE", "SecretKeys", "SecretMemory",
                 "ServiceKit", "StorageFiles", "StorageSQLite", "TransportSecurity", "TrustedKMSOpenBao",
                 "TrustedKMSSoftware", .argumentParser, .asn1, .crypto, .logging, .nioCore, .serviceLifecycle, .x509,

@@ -22,8 +22,8 @@ struct Init: AsyncParsableCommand {
                   --openbao-ca ca.pem --openbao-token-file token --oidc-issuer https://login.example
 
             Writes hkms.yaml (gateway), policy.yaml (who may do what), evaluator.yaml (evaluation unit) and the keys \
-            that both pin; with --dev also tokens.yaml with one token in developer.token. The gateway's own keys are sealed by the KMS. Without --dev, \
-            gateway and unit speak TLS 1.3 with certificates of an authority made for them in tls/; replace them by \
+            that both pin; with --dev also tokens.yaml with one token in developer.token. The gateway's own keys are \
+            sealed by the KMS. Without --dev, gateway and unit speak TLS 1.3 with certificates of an authority made for them in tls/; replace them by \
             your company's, and keep tls/ca.key off the servers. The unit needs evaluator.yaml, unit-signing.key, \
             tls/ca.pem and tls/unit-1.*, and should run on a machine, or at least under an account, of its own.
             """)
