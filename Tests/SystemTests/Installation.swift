@@ -137,12 +137,13 @@ final class Installation: @unchecked Sendable {
     /// - Parameters:
     ///   - logLevel: of the gateway; nil for the default.
     ///   - probing: whether the gateway is asked by curl until it is ready; its log tells otherwise.
-    func start(logLevel: String? = nil, probing: Bool = true) async throws {
+    ///   - options: more of them for `hkms serve`.
+    func start(logLevel: String? = nil, probing: Bool = true, options: [String] = []) async throws {
         if unit == nil {
             unit = try launch("hkms-evaluator", "evaluator.yaml", log: "unit.log")
         }
         gateway = try launch(
-            "hkms", "hkms.yaml", options: logLevel.map { ["--log-level", $0] } ?? [], log: "gateway.log")
+            "hkms", "hkms.yaml", options: (logLevel.map { ["--log-level", $0] } ?? []) + options, log: "gateway.log")
         if !probing {
             let port = folder.appendingPathComponent("gateway.log")
             let before = Self.text(port).components(separatedBy: "hkms gateway is ready").count
@@ -173,6 +174,13 @@ final class Installation: @unchecked Sendable {
         kill(gateway.processIdentifier, SIGKILL)
         gateway.waitUntilExit()
         self.gateway = nil
+    }
+
+    /// Ends the gateway as an operator does.
+    func endGateway() {
+        gateway?.terminate()
+        gateway?.waitUntilExit()
+        gateway = nil
     }
 
     func stop() async {

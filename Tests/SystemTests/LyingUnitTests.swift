@@ -394,8 +394,7 @@ extension LyingUnitTests.Scene {
 
 extension Installation {
     func changeConfiguration(_ change: (String) throws -> String) throws {
-        let file = folder.appendingPathComponent("hkms.yaml")
-        try Data(change(try String(contentsOf: file, encoding: .utf8)).utf8).write(to: file)
+        try edit(configurationFile, change)
     }
 
     /// Has the gateway read its configuration anew.
