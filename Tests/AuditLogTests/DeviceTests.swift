@@ -31,7 +31,7 @@ import Testing
 
     @Test(
         "a full disk: nothing is acknowledged until there is room, then all is there, late or not",
-        .enabled(if: MountedDevice.canMount), arguments: [64 << 20, 1 << 14])
+        .enabled(if: MountedDevice.canMount, Comment(rawValue: MountedDevice.need)), arguments: [64 << 20, 1 << 14])
     func full(fileBytes: Int) async throws {
         let device = try #require(try MountedDevice(mebibytes: 2))
         let bench = try Bench(in: device.path + "/audit")
@@ -64,7 +64,9 @@ import Testing
         #expect(bench.fault(expecting: [head, trail.head]) == nil)
     }
 
-    @Test("a process that ends on a full disk leaves a log that goes on", .enabled(if: MountedDevice.canMount))
+    @Test(
+        "a process that ends on a full disk leaves a log that goes on",
+        .enabled(if: MountedDevice.canMount, Comment(rawValue: MountedDevice.need)))
     func fullAtEnd() async throws {
         let device = try #require(try MountedDevice(mebibytes: 2))
         let bench = try Bench(in: device.path + "/audit")
@@ -80,7 +82,9 @@ import Testing
         #expect(try bench.numbers() == acknowledged + [5000])
     }
 
-    @Test("more records than are kept for later are counted", .enabled(if: MountedDevice.canMount))
+    @Test(
+        "more records than are kept for later are counted",
+        .enabled(if: MountedDevice.canMount, Comment(rawValue: MountedDevice.need)))
     func lost() async throws {
         let device = try #require(try MountedDevice(mebibytes: 8))
         let bench = try Bench(in: device.path + "/audit")
@@ -100,7 +104,9 @@ import Testing
         #expect(try bench.verify().operations == 1100 - failures + recovery.late + 1)
     }
 
-    @Test("a read-only file system stops the start, with a name", .enabled(if: MountedDevice.canMount))
+    @Test(
+        "a read-only file system stops the start, with a name",
+        .enabled(if: MountedDevice.canMount, Comment(rawValue: MountedDevice.need)))
     func readOnly() async throws {
         let device = try #require(try MountedDevice(mebibytes: 2))
         let bench = try Bench(in: device.path + "/audit")
@@ -118,7 +124,8 @@ import Testing
         #expect(try bench.numbers() == [0, 0])
     }
 
-    @Test("a disk that fails under the open log", .enabled(if: FailingDisk.canMount))
+    @Test(
+        "a disk that fails under the open log", .enabled(if: FailingDisk.canMount, Comment(rawValue: FailingDisk.need)))
     func failing() async throws {
         let disk = try #require(try FailingDisk())
         let bench = try Bench(in: disk.path + "/audit")

@@ -8,12 +8,9 @@ import Testing
 
 /// Register and destroy where the storage takes no more: a full device, and one that is read-only.
 @Suite(.serialized) struct DeviceTests {
-    private static let needsMount: Comment =
-        "needs the right to mount a tmpfs (root, or CAP_SYS_ADMIN)"
-
     @Test(
         "a full device refuses by name, loses nothing, and works again when there is room",
-        .enabled(if: MountedDevice.canMount, needsMount), arguments: [true, false])
+        .enabled(if: MountedDevice.canMount, Comment(rawValue: MountedDevice.need)), arguments: [true, false])
     func full(isMetadataThere: Bool) async throws {
         let fixture = try await Fixture()
         let device = try #require(try MountedDevice(mebibytes: 8))
@@ -81,7 +78,7 @@ import Testing
 
     @Test(
         "a read-only device refuses by name, and what is on it can still be used",
-        .enabled(if: MountedDevice.canMount, needsMount))
+        .enabled(if: MountedDevice.canMount, Comment(rawValue: MountedDevice.need)))
     func readOnly() async throws {
         let fixture = try await Fixture()
         let device = try #require(try MountedDevice(mebibytes: 8))
@@ -128,7 +125,7 @@ import Testing
 
     @Test(
         "a disk that turns read-only under the open stores refuses by name to decrypt and to destroy",
-        .enabled(if: FailingDisk.canMount, "needs the right to mount an ext4 image (root)"), arguments: [true, false])
+        .enabled(if: FailingDisk.canMount, Comment(rawValue: FailingDisk.need)), arguments: [true, false])
     func readOnlyUnderneath(areObjectsThere: Bool) async throws {
         let fixture = try await Fixture()
         let disk = try #require(try FailingDisk())
@@ -158,7 +155,7 @@ import Testing
 
     @Test(
         "a metadata file on a read-only device is refused by name when it is opened",
-        .enabled(if: MountedDevice.canMount, needsMount))
+        .enabled(if: MountedDevice.canMount, Comment(rawValue: MountedDevice.need)))
     func readOnlyMetadata() async throws {
         let device = try #require(try MountedDevice(mebibytes: 8))
         let path = device.path + "/metadata.sqlite"

@@ -7,8 +7,6 @@ import Testing
 
 /// The audit log of a running gateway.
 @Suite(.serialized) struct AuditTrailTests {
-    private static let needsMount: Comment = "a full device is a mounted one, which this process may not make"
-
     private func hkms(_ installation: Installation, _ command: String, _ more: String...) throws -> Programs.Output {
         try Programs.run(
             Programs.path("hkms"), ["audit", command, "--config", installation.configurationFile.path] + more)
@@ -166,7 +164,7 @@ import Testing
 
     @Test(
         "audit made unwritable in the middle: nothing is answered, nothing is lost, and it goes on by itself",
-        .enabled(if: MountedDevice.canMount, needsMount))
+        .enabled(if: MountedDevice.canMount, Comment(rawValue: MountedDevice.need)))
     func unwritable() async throws {
         try await Installation.use { installation in
             let device = try #require(try MountedDevice(mebibytes: 1))

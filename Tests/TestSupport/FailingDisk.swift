@@ -6,6 +6,9 @@ package final class FailingDisk {
     package let path: String
     private let image: String
 
+    /// Why a test that needs one is left out.
+    package static let need = "needs the right to mount an ext4 image (root)"
+
     /// Whether this process may mount at all; asked by mounting.
     package static let canMount = (try? FailingDisk()) ?? nil != nil
 

@@ -5,6 +5,9 @@ package final class MountedDevice {
     package let path: String
     private var ballast: String { path + "/ballast" }
 
+    /// Why a test that needs one is left out.
+    package static let need = "needs the right to mount a tmpfs (root, or CAP_SYS_ADMIN)"
+
     /// Whether this process may mount at all; asked by mounting.
     package static let canMount = (try? MountedDevice(mebibytes: 1)) != nil
 
