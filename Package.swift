@@ -59,7 +59,8 @@ let package = Package(
         // Floor 2
         .target(name: "AccessPolicy", dependencies: ["ServiceKit", .crypto], swiftSettings: swiftSettings),
         .target(
-            name: "TransportSecurity", dependencies: ["ServiceKit", .certificateReloading, .nioSSL, .x509],
+            name: "TransportSecurity",
+            dependencies: ["ServiceKit", .asn1, .certificateReloading, .crypto, .nioSSL, .x509],
             swiftSettings: swiftSettings),
         .target(
             name: "HomomorphicEncryption",

@@ -166,25 +166,34 @@ private struct ShutdownService: Service {
     }
 }
 
-/// Authenticates `Authorization: Bearer`.
+/// Authenticates `Authorization: Bearer`, and the client's certificate where there is no such field.
 struct BearerMiddleware: RouterMiddleware {
     typealias Context = ServiceContext
     let authenticator: any Authenticator
 
     static let unauthenticated = Problem(
         name: "unauthenticated", title: "Who are you?", status: 401,
-        detail: "The request has no valid bearer token.",
+        detail: "The request has no valid bearer token, and no client certificate that names a caller instead of one.",
         fix: "Send Authorization: Bearer with a token of one of the gateway's issuers, not expired and for its "
-            + "audience; the CLI takes --token-file.")
+            + "audience; the CLI takes --token-file. Without that field a certificate counts that "
+            + "identity.clientCertificates names.")
 
     func handle(
         _ request: Request, context: Context, next: (Request, Context) async throws -> Response
     ) async throws -> Response {
-        guard let token = request.headers[.authorization].flatMap({ BearerToken(fieldValue: $0) }),
-            let principal = try await authenticator.authenticate(bearer: token.text)
-        else { throw Self.unauthenticated }
+        let certificate = await context.clientCertificate()?.caller
+        guard let principal = try await principal(request.headers[.authorization], certificate) else {
+            throw Self.unauthenticated
+        }
         context.principal = principal
         return try await next(request, context)
+    }
+
+    /// Where there is a field, a certificate makes up for no token in it.
+    private func principal(_ field: String?, _ certificate: ClientCertificate?) async throws -> Principal? {
+        guard let field else { return certificate.flatMap { authenticator.authenticate($0) } }
+        guard let token = BearerToken(fieldValue: field) else { return nil }
+        return try await authenticator.authenticate(bearer: token.text, over: certificate)
     }
 }
 
