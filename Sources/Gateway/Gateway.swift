@@ -81,7 +81,8 @@ public final class Gateway: Sendable {
         logger[metadataKey: "component"] = "gateway"
         let connections = try configuration.listen.connections(offersHTTP2: true, logger: logger)
         let application = Application(
-            router: router(), server: connections.server, configuration: configuration.listen.configuration,
+            router: router(connections.revocation), server: connections.server,
+            configuration: configuration.listen.configuration,
             services: [ShutdownService { [self] in await shutdown() }],
             onServerRunning: { channel in await onReady(channel.localAddress?.port) }, logger: logger)
         return connections.services + transports.flatMap(\.services) + [application, requests.service()]
@@ -93,15 +94,18 @@ public final class Gateway: Sendable {
         if count > 0 { logger.notice("removed registrations that were broken off", metadata: ["count": "\(count)"]) }
     }
 
-    /// Every route. `/v1` needs a bearer token.
-    public func router() -> Router<ServiceContext> {
+    /// Every route. `/v1` needs a bearer token or a client certificate.
+    /// - Parameter revocation: what clients' certificates are looked up in.
+    public func router(_ revocation: RevocationLists? = nil) -> Router<ServiceContext> {
         let router = Router(context: ServiceContext.self)
         router.add(middleware: requests.middleware)
         router.add(middleware: ProblemMiddleware(ErrorProblems.problem(for:)))
+        router.add(middleware: RevocationMiddleware(revocation))
         router.get("livez") { _, _ in try Response.json(["live": true]) }
         router.get("readyz") { [self] _, _ in
             var problems = requests.isDraining ? ["shutting down"] : []
             if problems.isEmpty { problems = await manager.unavailableSystems() + authenticator.problems() }
+            if !requests.isDraining { problems += revocation?.problems(at: Date()) ?? [] }
             return try Response.json(
                 Readiness(ready: problems.isEmpty, problems: problems),
                 status: problems.isEmpty ? .ok : .serviceUnavailable)
