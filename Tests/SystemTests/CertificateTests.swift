@@ -197,12 +197,16 @@ import Testing
             let list = installation.folder.appendingPathComponent("tls/crl.pem").path
             try authority.list(made: "20200101", at: list)
             try await installation.restartUnit()
+            installation.killGateway()
+            try await installation.start()
             #expect(try await installation.alice.models().body.models.isEmpty == false)
 
             let own = installation.folder.appendingPathComponent("tls/gateway-1").path
             try authority.revoke(CertificateFiles(certificate: own + ".pem", key: own + ".key"))
             try authority.list(made: "20200102", at: list)
             try await installation.restartUnit(probing: false)
+            installation.killGateway()
+            try await installation.start(probing: false)
             await expectProblem("unit-refused", status: 502) { _ = try await installation.alice.models() }
         }
     }

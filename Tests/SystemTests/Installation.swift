@@ -186,7 +186,7 @@ final class Installation: @unchecked Sendable {
         unit = process
         for _ in 0..<600 where process.isRunning {
             if probing, (try? status(of: unitURL + "/readyz")) == 200 { return }
-            if !probing, Self.text(log).dropFirst(before).contains("ready") { return }
+            if !probing, Self.text(log).dropFirst(before).contains("listening on") { return }
             try await Task.sleep(for: .milliseconds(50))
         }
         Issue.record("the unit is not ready: \(Self.text(log).suffix(500))")
