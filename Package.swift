@@ -59,7 +59,8 @@ let package = Package(
         // Floor 2
         .target(name: "AccessPolicy", dependencies: ["ServiceKit", .crypto], swiftSettings: swiftSettings),
         .target(
-            name: "TransportSecurity", dependencies: ["ServiceKit", .certificateReloading, .nioSSL, .x509],
+            name: "TransportSecurity",
+            dependencies: ["ServiceKit", .asn1, .certificateReloading, .crypto, .nioSSL, .x509],
             swiftSettings: swiftSettings),
         .target(
             name: "HomomorphicEncryption",
@@ -77,7 +78,7 @@ let package = Package(
             dependencies: [
                 "ServiceKit", "TransportSecurity", .certificateReloading, .httpTypes, .hummingbird, .hummingbirdCore,
                 .hummingbirdHTTP2,
-                .hummingbirdTLS, .logging, .nioCore, .nioHTTP1, .nioSSL, .serviceLifecycle,
+                .hummingbirdTLS, .logging, .nioCore, .nioHTTP1, .nioHTTPTypes, .nioSSL, .nioTLS, .serviceLifecycle,
             ],
             swiftSettings: swiftSettings),
 
@@ -138,8 +139,8 @@ let package = Package(
             name: "EvaluationUnit",
             dependencies: [
                 "Attestation", "EncryptedInference", "HomomorphicEncryption", "RLWE", "SecretMemory", "ServerKit",
-                "ServiceKit", .crypto, .httpTypes, .hummingbird, .hummingbirdCore, .logging, .nioCore,
-                .serviceLifecycle,
+                "ServiceKit", "TransportSecurity", .crypto, .httpTypes, .hummingbird, .hummingbirdCore, .logging,
+                .nioCore, .serviceLifecycle,
             ],
             swiftSettings: swiftSettings),
 
@@ -335,8 +336,10 @@ extension Target.Dependency {
     static var logging: Self { .product(name: "Logging", package: "swift-log") }
     static var nioCore: Self { .product(name: "NIOCore", package: "swift-nio") }
     static var nioHTTP1: Self { .product(name: "NIOHTTP1", package: "swift-nio") }
+    static var nioHTTPTypes: Self { .product(name: "NIOHTTPTypes", package: "swift-nio-extras") }
     static var nioPosix: Self { .product(name: "NIOPosix", package: "swift-nio") }
     static var nioSSL: Self { .product(name: "NIOSSL", package: "swift-nio-ssl") }
+    static var nioTLS: Self { .product(name: "NIOTLS", package: "swift-nio") }
     static var realModule: Self { .product(name: "RealModule", package: "swift-numerics") }
     static var serviceLifecycle: Self { .product(name: "ServiceLifecycle", package: "swift-service-lifecycle") }
     static var structuredFieldValues: Self {

@@ -9,6 +9,7 @@ import RLWE
 import ServerKit
 import ServiceKit
 import ServiceLifecycle
+import TransportSecurity
 
 import enum Crypto.Curve25519
 
@@ -82,28 +83,33 @@ public final class EvaluationUnit: Sendable {
         // The gateways stream megabytes to it: one connection for each needs no streams within.
         let connections = try configuration.listen.connections(offersHTTP2: false, logger: logger)
         return connections.services
-            + [application(server: connections.server, onReady: onReady), requests.service()]
+            + [
+                application(server: connections.server, revocation: connections.revocation, onReady: onReady),
+                requests.service(),
+            ]
     }
 
     /// The server alone.
     /// - Parameters:
     ///   - server: how connections are set up.
+    ///   - revocation: what gateways' certificates are looked up in.
     ///   - onReady: called with the port that was bound.
     public func application(
-        server: HTTPServerBuilder = .limitedHTTP1,
+        server: HTTPServerBuilder = .limitedHTTP1, revocation: RevocationLists? = nil,
         onReady: @escaping @Sendable (Int?) async -> Void = { _ in }
     ) -> some ApplicationProtocol {
         Application(
-            router: router(), server: server, configuration: configuration.listen.configuration,
+            router: router(revocation), server: server, configuration: configuration.listen.configuration,
             services: [PoolService(pool: pool)],
             onServerRunning: { channel in await onReady(channel.localAddress?.port) }, logger: logger)
     }
 
-    private func router() -> Router<ServiceContext> {
+    private func router(_ revocation: RevocationLists?) -> Router<ServiceContext> {
         let router = Router(context: ServiceContext.self)
         router.add(middleware: requests.middleware)
         router.add(middleware: ProblemMiddleware(Self.problem(for:)))
-        addHealthRoutes(to: router)
+        router.add(middleware: RevocationMiddleware(revocation))
+        addHealthRoutes(to: router, revocation)
         let api = router.group("v1")
         routes.add("models", to: api, [.get: .init { [modelList] _ in try Response.json(modelList) }])
         addPlanRoute(to: api)
@@ -120,7 +126,7 @@ public final class EvaluationUnit: Sendable {
         return router
     }
 
-    private func addHealthRoutes(to router: Router<ServiceContext>) {
+    private func addHealthRoutes(to router: Router<ServiceContext>, _ revocation: RevocationLists?) {
         router.get("livez") { _, _ in try Response.json(["live": true]) }
         router.get("readyz") { [pool, requests] _, _ in
             var problems: [String] = []
@@ -128,6 +134,7 @@ public final class EvaluationUnit: Sendable {
             if pool.maximumQueued > 0, pool.load.waiting >= pool.maximumQueued {
                 problems.append("all compute threads are busy and the queue is full")
             }
+            problems += revocation?.problems(at: Date()) ?? []
             return try Response.json(
                 Readiness(ready: problems.isEmpty, problems: problems),
                 status: problems.isEmpty ? .ok : .serviceUnavailable)

@@ -95,7 +95,8 @@ public final class Gateway: Sendable {
         logger[metadataKey: "component"] = "gateway"
         let connections = try configuration.listen.connections(offersHTTP2: true, logger: logger)
         let application = Application(
-            router: router(), server: connections.server, configuration: configuration.listen.configuration,
+            router: router(connections.revocation), server: connections.server,
+            configuration: configuration.listen.configuration,
             services: [ShutdownService { [self] in await shutdown() }],
             onServerRunning: { channel in await onReady(channel.localAddress?.port) }, logger: logger)
         // What stands first stops last: the log takes what the requests in flight end with.
@@ -116,17 +117,19 @@ public final class Gateway: Sendable {
         if count > 0 { logger.notice("removed registrations that were broken off", metadata: ["count": "\(count)"]) }
     }
 
-    /// Every route. `/v1` needs a bearer token.
-    public func router() -> Router<ServiceContext> {
+    /// Every route. `/v1` needs a bearer token or a client certificate.
+    /// - Parameter revocation: what clients' certificates are looked up in.
+    public func router(_ revocation: RevocationLists? = nil) -> Router<ServiceContext> {
         let router = Router(context: ServiceContext.self)
         router.add(middleware: requests.middleware)
         router.add(middleware: problems)
         router.get("livez") { _, _ in try Response.json(["live": true]) }
         router.get("readyz") { [self] _, _ in
-            let readiness = await readiness()
+            let readiness = await readiness(revocation)
             return try Response.json(readiness, status: readiness.ready ? .ok : .serviceUnavailable)
         }
         let api = router.group("v1").add(middleware: FailedAuthentications(audit: audit))
+            .add(middleware: RevocationMiddleware(revocation))
             .add(middleware: BearerMiddleware(authenticator: authenticator))
         addKeySetRoutes(to: api.group("keysets"))
         addModelRoutes(to: api.group("models"))
@@ -143,10 +146,11 @@ public final class Gateway: Sendable {
         let warnings: [String]
     }
 
-    private func readiness() async -> Readiness {
+    private func readiness(_ revocation: RevocationLists?) async -> Readiness {
         var problems = requests.isDraining ? ["shutting down"] : []
         if problems.isEmpty {
             problems = await manager.unavailableSystems() + authenticator.problems()
+            problems += revocation?.problems(at: clock()) ?? []
             do { try await audit.checkHealth() } catch { problems.append("audit log: \(error)") }
         }
         var warnings: [String] = []
@@ -198,25 +202,34 @@ private struct ShutdownService: Service {
     }
 }
 
-/// Authenticates `Authorization: Bearer`.
+/// Authenticates `Authorization: Bearer`, and the client's certificate where there is no such field.
 struct BearerMiddleware: RouterMiddleware {
     typealias Context = ServiceContext
     let authenticator: any Authenticator
 
     static let unauthenticated = Problem(
         name: "unauthenticated", title: "Who are you?", status: 401,
-        detail: "The request has no valid bearer token.",
+        detail: "The request has no valid bearer token, and no client certificate that names a caller instead of one.",
         fix: "Send Authorization: Bearer with a token of one of the gateway's issuers, not expired and for its "
-            + "audience; the CLI takes --token-file.")
+            + "audience; the CLI takes --token-file. Without that field a certificate counts that "
+            + "identity.clientCertificates names.")
 
     func handle(
         _ request: Request, context: Context, next: (Request, Context) async throws -> Response
     ) async throws -> Response {
-        guard let token = request.headers[.authorization].flatMap({ BearerToken(fieldValue: $0) }),
-            let principal = try await authenticator.authenticate(bearer: token.text)
-        else { throw Self.unauthenticated }
+        let certificate = await context.clientCertificate()?.caller
+        guard let principal = try await principal(request.headers[.authorization], certificate) else {
+            throw Self.unauthenticated
+        }
         context.principal = principal
         return try await next(request, context)
+    }
+
+    /// Where there is a field, a certificate makes up for no token in it.
+    private func principal(_ field: String?, _ certificate: ClientCertificate?) async throws -> Principal? {
+        guard let field else { return certificate.flatMap { authenticator.authenticate($0) } }
+        guard let token = BearerToken(fieldValue: field) else { return nil }
+        return try await authenticator.authenticate(bearer: token.text, over: certificate)
     }
 }
 

@@ -133,9 +133,12 @@ public struct GatewayConfiguration: Sendable {
         jobs = limits?.int("jobs", default: 16, in: 1...1024) ?? 16
     }
 
-    /// `ISSUER SUBJECT`, or the subject of a static token alone.
+    /// `ISSUER SUBJECT` where the issuer is a URL, `certificate SUBJECT` for who is known by a certificate, or the
+    /// subject of a static token alone: a file of tokens has none that reads like one of the others.
     static func user(_ text: String) -> KeySetOwner {
-        if let blank = text.firstIndex(of: " "), text[..<blank].contains("://") {
+        if let blank = text.firstIndex(of: " "),
+            text[..<blank].contains("://") || text[..<blank] == CertificateCallers.issuer
+        {
             return KeySetOwner(
                 kind: .user, issuer: String(text[..<blank]), subject: String(text[text.index(after: blank)...]))
         }

@@ -30,14 +30,25 @@ struct GatewayTransport: Sendable {
 
     private let http: HTTPClient
     private let address: GatewayAddress
-    private let authorization: String
+    private let authorization: String?
     private let timeout: Duration
 
     init(
-        address: String, token: String, caCertificateFile: String?, timeout: Duration
+        address: String, token: String?, caCertificateFile: String?, clientCertificate: CertificateFiles?,
+        timeout: Duration
     ) throws(HKMSClientError) {
         self.address = try GatewayAddress(address)
-        authorization = "Bearer " + (try Self.checked(token: token))
+        if let token {
+            authorization = "Bearer " + (try Self.checked(token: token))
+        } else {
+            guard clientCertificate != nil else {
+                throw .invalidToken(reason: "is missing, and there is no client certificate instead")
+            }
+            authorization = nil
+        }
+        guard clientCertificate == nil || self.address.usesTLS else {
+            throw .invalidArgument(name: "The client certificate", reason: "is shown to an https address alone")
+        }
         guard timeout > .zero, timeout <= .seconds(86_400) else {
             throw .invalidArgument(name: "The time limit", reason: "is not between 0 and 86400 seconds")
         }
@@ -46,7 +57,10 @@ struct GatewayTransport: Sendable {
         var configuration = HTTPClient.Configuration()
         if self.address.usesTLS {
             do {
-                configuration.tlsConfiguration = try ClientTLS(authorities: caCertificateFile).configuration()
+                configuration.tlsConfiguration = try ClientTLS(authorities: caCertificateFile).configuration(
+                    identity: try clientCertificate?.reloader())
+            } catch .identity(let certificate, let key, let reason) {
+                throw .clientCertificate(certificate: certificate, key: key, reason: reason)
             } catch { throw .caCertificate(path: caCertificateFile ?? "", reason: error.reason) }
         }
         // A redirect would carry the token to a host that nobody named.
@@ -101,7 +115,9 @@ struct GatewayTransport: Sendable {
         message.method = request.method
         message.headers.add(name: "Accept", value: request.accept)
         message.headers.add(name: "User-Agent", value: "hkms-client/\(HKMSClient.version)")
-        if request.isAuthenticated { message.headers.add(name: "Authorization", value: authorization) }
+        if request.isAuthenticated, let authorization {
+            message.headers.add(name: "Authorization", value: authorization)
+        }
         if let body = request.body {
             message.headers.add(name: "Content-Type", value: body.mediaType)
             message.body = .bytes(body.bytes)

@@ -44,19 +44,22 @@ public struct HKMSClient: Sendable {
 
     /// - Parameters:
     ///   - address: `https://HOST[:PORT]`, with TLS 1.3 at least; `http://` for loopback hosts alone.
-    ///   - token: the bearer token. It is kept in ordinary memory for as long as the client lives.
+    ///   - token: the bearer token. It is kept in ordinary memory for as long as the client lives. nil where the
+    ///     gateway knows this client by its certificate.
     ///   - caCertificateFile: PEM file of the authorities to trust instead of the system's.
+    ///   - clientCertificate: what is shown to a gateway that asks; read once.
     ///   - timeout: time limit of one request from its start to the end of its answer; where an answer
     ///     is streamed, of every pause within it. More than zero, at most a day.
     ///   - limits: what to accept of an answer.
     /// - Throws: ``HKMSClientError`` naming the argument that cannot be used.
     public init(
-        address: String, token: String, caCertificateFile: String? = nil, timeout: Duration = .seconds(600),
-        limits: Limits = Limits()
+        address: String, token: String?, caCertificateFile: String? = nil, clientCertificate: CertificateFiles? = nil,
+        timeout: Duration = .seconds(600), limits: Limits = Limits()
     ) throws(HKMSClientError) {
         self.limits = limits
         transport = try GatewayTransport(
-            address: address, token: token, caCertificateFile: caCertificateFile, timeout: timeout)
+            address: address, token: token, caCertificateFile: caCertificateFile,
+            clientCertificate: clientCertificate, timeout: timeout)
     }
 
     /// Closes all connections; running requests fail.

@@ -4,6 +4,8 @@ import ServiceKit
 public enum HKMSClientError: Error, Sendable, Equatable {
     /// A CA certificate file that cannot be used.
     case caCertificate(path: String, reason: String)
+    /// A client certificate or its private key that cannot be used.
+    case clientCertificate(certificate: String, key: String, reason: String)
     /// The task that made the call was cancelled.
     case cancelled
     /// The address names no gateway.
@@ -30,6 +32,7 @@ extension HKMSClientError: ActionableError {
     public var title: String {
         switch self {
         case .caCertificate: "CA certificate not usable"
+        case .clientCertificate: "Client certificate not usable"
         case .cancelled: "Cancelled"
         case .invalidAddress: "Address not usable"
         case .invalidArgument: "Argument not usable"
@@ -46,6 +49,7 @@ extension HKMSClientError: ActionableError {
     public var detail: String {
         switch self {
         case .caCertificate(let path, let reason): "\(path): \(reason)"
+        case .clientCertificate(let certificate, let key, let reason): "\(certificate) with the key \(key): \(reason)"
         case .cancelled: "the request was given up"
         case .invalidAddress(let address, let reason): "\(address): \(reason)"
         case .invalidArgument(let name, let reason): "\(name) \(reason)"
@@ -62,6 +66,8 @@ extension HKMSClientError: ActionableError {
     public var fix: String {
         switch self {
         case .caCertificate: "Give a PEM file with the certificate of the authority that signed the gateway's."
+        case .clientCertificate:
+            "Give PEM files: the certificate with those between it and its authority, and its unencrypted private key."
         case .cancelled: "Repeat it; a registration with the same request id gives the same key set."
         case .invalidAddress: "Give the gateway's address as https://HOST[:PORT] or http://127.0.0.1:PORT."
         case .invalidArgument: "Correct the argument."

@@ -48,10 +48,24 @@ public final class OIDCAuthenticator: Authenticator {
     }
 
     /// - Throws: ``OIDCError`` where the issuer's keys cannot be had now.
-    public func authenticate(bearer token: String) async throws -> Principal? {
+    public func authenticate(
+        bearer token: String, over certificate: ClientCertificate? = nil
+    ) async throws -> Principal? {
         guard let (header, algorithm) = header(of: token) else { return nil }
         guard let claims = try await keys.claims(of: token, header, algorithm) else { return nil }
+        guard Self.isConfirmed(claims, by: certificate) else { return nil }
         return principal(claims)
+    }
+
+    /// Whether who sends a token may: one that says what its sender proves (RFC 7800) is no bearer token. Only a
+    /// certificate's thumbprint (RFC 8705 section 3.1) can be checked here, so that no other kind is taken.
+    private static func isConfirmed(_ claims: TokenClaims, by certificate: ClientCertificate?) -> Bool {
+        guard let confirmation = claims.members["cnf"] else { return true }
+        guard case .object(let members) = confirmation, members.count == 1,
+            let thumbprint = members["x5t#S256"]?.text.flatMap({ Base64URL.decode($0) }), let certificate
+        else { return false }
+        // Thumbprints are public: nothing is told by how long this takes.
+        return thumbprint == certificate.thumbprint
     }
 
     /// The header, where its algorithm is allowed.

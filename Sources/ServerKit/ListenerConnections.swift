@@ -1,5 +1,4 @@
 import HummingbirdCore
-import HummingbirdTLS
 import Logging
 import NIOCertificateReloading
 import ServiceKit
@@ -8,15 +7,19 @@ import TransportSecurity
 
 extension ListenAddress {
     /// Sets up how connections are taken.
-    /// - Throws: `TLSError` where the certificate, its key or the authorities cannot be used.
+    /// - Throws: `TLSError` where the certificate, its key, the authorities or a revocation list cannot be used.
     public func connections(offersHTTP2: Bool, logger: Logger) throws -> ListenerConnections {
         guard let tls else { return ListenerConnections(server: .limitedHTTP1, services: []) }
         let reloader = try tls.files.reloader(every: tls.reloadInterval) { event in event.log(to: logger) }
         let configuration = try tls.configuration(reloader)
-        let server: HTTPServerBuilder =
-            try offersHTTP2
-            ? .limitedHTTP2(configuration) : .tls(.limitedHTTP1, tlsConfiguration: configuration)
-        return ListenerConnections(server: server, services: [CertificateReloading(reloader: reloader)])
+        let server: HTTPServerBuilder = offersHTTP2 ? .limitedHTTP2(configuration) : .limitedHTTP1(configuration)
+        var services: [any Service] = [CertificateReloading(reloader: reloader)]
+        guard let authorities = tls.clientAuthorities, !tls.revocationLists.isEmpty else {
+            return ListenerConnections(server: server, services: services)
+        }
+        let revocation = try RevocationLists(paths: tls.revocationLists, authorities: authorities)
+        services.append(RevocationReloading(lists: revocation, interval: tls.reloadInterval, logger: logger))
+        return ListenerConnections(server: server, services: services, revocation: revocation)
     }
 }
 
@@ -24,8 +27,11 @@ extension ListenAddress {
 public struct ListenerConnections: Sendable {
     public let server: HTTPServerBuilder
     public let services: [any Service]
+    /// What clients' certificates are looked up in; nil where that is not asked for.
+    public let revocation: RevocationLists?
 
-    public init(server: HTTPServerBuilder, services: [any Service]) {
+    public init(server: HTTPServerBuilder, services: [any Service], revocation: RevocationLists? = nil) {
+        self.revocation = revocation
         self.server = server
         self.services = services
     }

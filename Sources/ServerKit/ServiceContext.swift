@@ -5,6 +5,12 @@ import ServiceKit
 import Synchronization
 import TransportSecurity
 
+#if canImport(FoundationEssentials)
+    import FoundationEssentials
+#else
+    import Foundation
+#endif
+
 /// What a request carries through the middleware of an HKMS server.
 public struct ServiceContext: RequestContext {
     public var coreContext: CoreRequestContextStorage
@@ -34,12 +40,16 @@ public struct ServiceContext: RequestContext {
     /// The IP address at the other end of the connection, which may be a proxy's; nil where there is none.
     public var remoteAddress: String? { (channel.remoteAddress ?? channel.parent?.remoteAddress)?.ipAddress }
 
-    /// The names in the certificate that the client showed, once TLS had verified it; nil where it showed none.
-    public func clientCertificateNames() async -> CertificateNames? {
+    /// The names in ``clientCertificate()``.
+    public func clientCertificateNames() async -> CertificateNames? { await clientCertificate()?.names }
+
+    /// The certificate that the client showed, once TLS had verified it; nil where it showed none, and where what it
+    /// showed is no longer, or not yet, valid.
+    public func clientCertificate() async -> PeerCertificate? {
         // A stream of HTTP/2 is a channel of its own, whose parent has the connection.
         for channel in [channel, channel.parent].compactMap({ $0 }) {
             if let certificate = try? await channel.nioSSL_peerCertificate().get() {
-                return CertificateNames(certificate)
+                return PeerCertificate(certificate).flatMap { $0.isValid(at: Date()) ? $0 : nil }
             }
         }
         return nil

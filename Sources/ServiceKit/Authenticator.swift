@@ -1,6 +1,7 @@
 /// An authenticated caller.
 public struct Principal: Sendable, Hashable, Codable {
-    /// Who vouches for the caller: `static` for a ``StaticTokenFile``, else the URL of an OpenID Connect issuer.
+    /// Who vouches for the caller: `static` for a ``StaticTokenFile``, `certificate` for ``CertificateCallers``, else
+    /// the URL of an OpenID Connect issuer.
     public let issuer: String
     /// The caller's name, unique for its issuer.
     public let subject: String
@@ -18,12 +19,19 @@ public struct Principal: Sendable, Hashable, Codable {
     }
 }
 
-/// Tells who sends a bearer token (RFC 6750). The seam behind which identity providers stand.
+/// Tells who sends a bearer token (RFC 6750) or shows a certificate. The seam behind which identity providers stand.
 public protocol Authenticator: Sendable {
-    /// - Parameter token: what follows `Bearer ` in the Authorization field; any text.
+    /// - Parameters:
+    ///   - token: what follows `Bearer ` in the Authorization field; any text.
+    ///   - certificate: what the client showed on the connection that the token came over, verified; nil where it
+    ///     showed none. A token that is bound to a certificate (RFC 8705) is good over that one alone.
     /// - Returns: the caller, or nil where the token is nobody's.
     /// - Throws: only where the answer cannot be found out now, never for a bad token.
-    func authenticate(bearer token: String) async throws -> Principal?
+    func authenticate(bearer token: String, over certificate: ClientCertificate?) async throws -> Principal?
+
+    /// - Parameter certificate: shown by a client that sends no token, and verified.
+    /// - Returns: the caller, or nil where the certificate is nobody's.
+    func authenticate(_ certificate: ClientCertificate) -> Principal?
 
     /// What keeps callers from being identified now, for the operator; empty where nothing does.
     func problems() async -> [String]
@@ -33,6 +41,7 @@ public protocol Authenticator: Sendable {
 }
 
 extension Authenticator {
+    public func authenticate(_ certificate: ClientCertificate) -> Principal? { nil }
     public func problems() async -> [String] { [] }
     public func shutdown() async {}
 }

@@ -48,6 +48,10 @@ public struct StaticTokenFile: Authenticator {
                     entry.fail(key, "a name is 1 to 256 bytes without control characters")
                 }
             }
+            if Self.readsAsAnothers(subject) {
+                entry.fail(
+                    "subject", "begins as names of other issuers do: a URL or the word certificate, then a blank")
+            }
             let digest = HexCoding.decode(entry.string("tokenSHA256").lowercased()) ?? []
             if entry.contains("tokenSHA256"), digest.count != SHA256.byteCount {
                 entry.fail("tokenSHA256", "is not 64 hexadecimal digits, the SHA-256 digest of a token")
@@ -65,6 +69,11 @@ public struct StaticTokenFile: Authenticator {
 
     /// The number of tokens.
     public var count: Int { principals.count }
+
+    /// A token of such a file is bound to no certificate.
+    public func authenticate(bearer token: String, over _: ClientCertificate?) -> Principal? {
+        authenticate(bearer: token)
+    }
 
     /// Compares the token's digest with all digests in constant time, whichever matches.
     public func authenticate(bearer token: String) -> Principal? {
@@ -91,7 +100,14 @@ public struct StaticTokenFile: Authenticator {
         HexCoding.encode(SHA256.hash(data: Array(token.utf8)))
     }
 
-    private static func isName(_ text: String) -> Bool {
+    /// Whether a configuration file that has `ISSUER SUBJECT` would mean somebody else by `subject`.
+    private static func readsAsAnothers(_ subject: String) -> Bool {
+        guard let blank = subject.utf8.firstIndex(of: UInt8(ascii: " ")) else { return false }
+        let first = subject[..<blank]
+        return first.contains("://") || first == CertificateCallers.issuer
+    }
+
+    static func isName(_ text: String) -> Bool {
         (1...256).contains(text.utf8.count)
             && text.unicodeScalars.allSatisfy { $0.properties.generalCategory != .control }
     }

@@ -1,4 +1,3 @@
-import NIOSSL
 import X509
 
 /// The names in a certificate that a peer is known by: subject alternative names that are URIs (SPIFFE ids are) or
@@ -13,12 +12,10 @@ public struct CertificateNames: Sendable, Hashable {
     }
 
     /// - Parameter certificate: one that TLS has verified. Names that cannot be read are none.
-    public init(_ certificate: NIOSSLCertificate) {
+    init(_ certificate: Certificate) {
         var uris: Set<String> = []
         var dnsNames: Set<String> = []
-        if let der = try? certificate.toDERBytes(), let parsed = try? Certificate(derEncoded: der),
-            let names = try? parsed.extensions.subjectAlternativeNames
-        {
+        if let names = try? certificate.extensions.subjectAlternativeNames {
             for case .uniformResourceIdentifier(let uri) in names { uris.insert(uri) }
             for case .dnsName(let name) in names { dnsNames.insert(name) }
         }

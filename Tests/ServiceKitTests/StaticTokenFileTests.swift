@@ -43,7 +43,7 @@ import Testing
 
     @Test func isAnAuthenticator() async throws {
         let authenticator: any Authenticator = try StaticTokenFile(text: Self.file, name: "t.yaml")
-        #expect(try await authenticator.authenticate(bearer: Self.bob)?.subject == "bob")
+        #expect(try await authenticator.authenticate(bearer: Self.bob, over: nil)?.subject == "bob")
     }
 
     @Test func digestIsThatOfTheToken() {

@@ -183,6 +183,23 @@ final class Installation: @unchecked Sendable {
         gateway = nil
     }
 
+    /// Ends the unit and starts it with what its configuration says now.
+    /// - Parameter probing: whether to wait until it answers the gateway's certificate; else its log tells.
+    func restartUnit(probing: Bool = true) async throws {
+        unit?.terminate()
+        unit?.waitUntilExit()
+        let log = folder.appendingPathComponent("unit.log")
+        let before = Self.text(log).count
+        let process = try launch("hkms-evaluator", "evaluator.yaml", log: "unit.log")
+        unit = process
+        for _ in 0..<600 where process.isRunning {
+            if probing, (try? status(of: unitURL + "/readyz")) == 200 { return }
+            if !probing, Self.text(log).dropFirst(before).contains("listening on") { return }
+            try await Task.sleep(for: .milliseconds(50))
+        }
+        Issue.record("the unit is not ready: \(Self.text(log).suffix(500))")
+    }
+
     func stop() async {
         for process in [gateway, unit] {
             process?.terminate()

@@ -7,10 +7,14 @@ import ServiceKit
 struct IdentitySettings: Sendable {
     let tokensFile: String?
     let issuers: [OIDCConfiguration]
+    let certificates: CertificateCallers
     let development: Bool
 
-    /// Reads `identity: {tokens, oidc}`; errors are collected by the document.
-    init(_ section: YAMLSection, directory: String, tenant: String, development: Bool) {
+    /// Reads `identity: {tokens, oidc, clientCertificates}`; errors are collected by the document.
+    /// - Parameter asksForCertificates: whether the listener has authorities for its clients.
+    init(
+        _ section: YAMLSection, directory: String, tenant: String, development: Bool, asksForCertificates: Bool
+    ) {
         let path = { (value: String) in value.hasPrefix("/") ? value : directory + "/" + value }
         self.development = development
         tokensFile = section.optionalString("tokens").map(path)
@@ -21,7 +25,13 @@ struct IdentitySettings: Sendable {
             section.fail(
                 "tokens", "are for development: true only, since they never expire; name an issuer under oidc")
         }
-        if tokensFile == nil, issuers.isEmpty {
+        certificates = CertificateCallers(section, tenant: tenant)
+        if section.contains("clientCertificates"), !asksForCertificates {
+            section.fail(
+                "clientCertificates",
+                "needs listen.tls.clientAuthorities, the PEM file of who issues them; nobody shows one otherwise")
+        }
+        if tokensFile == nil, issuers.isEmpty, !section.contains("clientCertificates") {
             section.fail("oidc", "names no issuer, so that nobody could be identified")
         }
         if Set(issuers.map(\.issuer)).count != issuers.count { section.fail("oidc", "names one issuer twice") }
@@ -36,6 +46,6 @@ struct IdentitySettings: Sendable {
         }
         return IssuerChoice(
             tokens: try tokensFile.map { try StaticTokenFile(path: $0) }, issuers: issuers,
-            claimedIssuer: OIDCAuthenticator.claimedIssuer)
+            certificates: certificates, claimedIssuer: OIDCAuthenticator.claimedIssuer)
     }
 }

@@ -18,7 +18,7 @@ struct ServerConfiguration: Sendable {
             document.root, directory: directory, processors: ProcessInfo.processInfo.activeProcessorCount)
         let identity = IdentitySettings(
             document.root.section("identity"), directory: directory, tenant: gateway.tenant,
-            development: gateway.development)
+            development: gateway.development, asksForCertificates: gateway.listen.tls?.clientAuthorities != nil)
         let kms = KMSRegistry.read(
             document.root.section("kms"), directory: directory, development: gateway.development)
         try document.finish()

@@ -62,7 +62,8 @@ struct CommandFailure: ActionableError {
         case HKMSClientError.problem(let problem): code(ofStatus: problem.status)
         case HKMSClientError.unexpectedResponse(let status, _): code(ofStatus: status)
         case HKMSClientError.invalidAddress, HKMSClientError.invalidArgument, HKMSClientError.plainHTTP,
-            HKMSClientError.invalidToken, HKMSClientError.caCertificate:
+            HKMSClientError.invalidToken, HKMSClientError.caCertificate,
+            HKMSClientError.clientCertificate:
             .validationFailure
         default: .failure
         }

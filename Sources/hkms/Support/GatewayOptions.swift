@@ -25,6 +25,17 @@ struct GatewayOptions: ParsableArguments {
         ))
     var ca: String?
 
+    @Option(
+        help: ArgumentHelp(
+            "PEM file of a certificate to show to the gateway; needs no token. (default: $HKMS_CLIENT_CERTIFICATE)",
+            valueName: "file"))
+    var clientCertificate: String?
+
+    @Option(
+        help: ArgumentHelp(
+            "PEM file of the client certificate's private key. (default: $HKMS_CLIENT_KEY)", valueName: "file"))
+    var clientKey: String?
+
     @Option(help: ArgumentHelp("Time limit of one request.", valueName: "seconds"))
     var timeout = 600
 
@@ -37,9 +48,11 @@ struct GatewayOptions: ParsableArguments {
 
     /// Runs `body` with a client, which ends with it.
     func withClient<Result>(_ body: (HKMSClient) async throws -> Result) async throws -> Result {
+        let certificate = try certificateFiles()
         let client = try HKMSClient(
-            address: gateway ?? Self.environment("HKMS_GATEWAY") ?? Self.defaultAddress, token: try token(),
-            caCertificateFile: ca ?? Self.environment("HKMS_CA_FILE"), timeout: .seconds(timeout))
+            address: gateway ?? Self.environment("HKMS_GATEWAY") ?? Self.defaultAddress,
+            token: try token(isNeeded: certificate == nil), caCertificateFile: ca ?? Self.environment("HKMS_CA_FILE"),
+            clientCertificate: certificate, timeout: .seconds(timeout))
         do {
             let result = try await body(client)
             await client.shutdown()
@@ -50,7 +63,22 @@ struct GatewayOptions: ParsableArguments {
         }
     }
 
-    private func token() throws -> String {
+    private func certificateFiles() throws -> CertificateFiles? {
+        let certificate = clientCertificate ?? Self.environment("HKMS_CLIENT_CERTIFICATE")
+        let key = clientKey ?? Self.environment("HKMS_CLIENT_KEY")
+        switch (certificate, key) {
+        case (nil, nil): return nil
+        case (let certificate?, let key?): return CertificateFiles(certificate: certificate, key: key)
+        default:
+            throw CommandFailure(
+                title: "Half a client certificate",
+                detail: "a certificate is of no use without its key, and a key alone",
+                fix: "Give both: --client-certificate FILE --client-key FILE.", code: .validationFailure)
+        }
+    }
+
+    /// - Returns: nil where there is none and none is needed.
+    private func token(isNeeded: Bool) throws -> String? {
         if let path = tokenFile ?? Self.environment("HKMS_TOKEN_FILE") {
             let bytes = try InputFile.read(
                 path, maximumBytes: 2 * BearerToken.maximumBytes, code: .validationFailure)
@@ -60,9 +88,11 @@ struct GatewayOptions: ParsableArguments {
             return text.trimmingCharacters(in: .whitespacesAndNewlines)
         }
         if let token = Self.environment("HKMS_TOKEN") { return token }
+        guard isNeeded else { return nil }
         throw CommandFailure(
             title: "No token", detail: "the gateway answers nobody without one",
-            fix: "Name the file that holds yours: --token-file FILE, or export HKMS_TOKEN_FILE=FILE.",
+            fix: "Name the file that holds yours: --token-file FILE, or export HKMS_TOKEN_FILE=FILE; or show a "
+                + "certificate that the gateway knows: --client-certificate FILE --client-key FILE.",
             code: .validationFailure)
     }
 
