@@ -22,9 +22,11 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-asn1", from: "1.7.4"),
         .package(url: "https://github.com/apple/swift-certificates", from: "1.21.1"),
         .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
+        .package(url: "https://github.com/apple/swift-distributed-tracing", from: "1.7.3"),
         .package(url: "https://github.com/apple/swift-http-structured-headers", from: "1.7.0"),
         .package(url: "https://github.com/apple/swift-http-types", from: "1.8.0"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/apple/swift-metrics", from: "2.13.0"),
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
         .package(url: "https://github.com/apple/swift-nio-extras", from: "1.35.2"),
         .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.6"),
@@ -43,6 +45,8 @@ let package = Package(
         .target(name: "CSecretMemory"),
         .target(name: "CWipingFree"),
         .target(name: "LocalFiles", swiftSettings: swiftSettings),
+        .target(
+            name: "Observability", dependencies: [.coreMetrics, .logging, .tracing], swiftSettings: swiftSettings),
         .target(name: "SecretMemory", dependencies: ["CSecretMemory"], swiftSettings: swiftSettings),
 
         // Floor 1
@@ -261,6 +265,10 @@ let package = Package(
             ],
             swiftSettings: swiftSettings),
         .testTarget(
+            name: "ObservabilityTests",
+            dependencies: ["Observability", "TestSupport", .coreMetrics, .logging, .tracing],
+            swiftSettings: swiftSettings),
+        .testTarget(
             name: "StorageTests",
             dependencies: ["KeyManagement", "StorageFiles", "StorageSQLite", "TestSupport", .grdb],
             swiftSettings: swiftSettings),
@@ -319,6 +327,7 @@ extension Target.Dependency {
         .product(name: "NIOCertificateReloading", package: "swift-nio-extras")
     }
     static var complexModule: Self { .product(name: "ComplexModule", package: "swift-numerics") }
+    static var coreMetrics: Self { .product(name: "CoreMetrics", package: "swift-metrics") }
     static var crypto: Self { .product(name: "Crypto", package: "swift-crypto") }
     static var cryptoExtras: Self { .product(name: "CryptoExtras", package: "swift-crypto") }
     static var cryptoStreams: Self { .product(name: "_CryptoExtras", package: "swift-crypto") }
@@ -341,6 +350,7 @@ extension Target.Dependency {
         .product(name: "StructuredFieldValues", package: "swift-http-structured-headers")
     }
     static var swiftCSV: Self { .product(name: "SwiftCSV", package: "SwiftCSV") }
+    static var tracing: Self { .product(name: "Tracing", package: "swift-distributed-tracing") }
     static var x509: Self { .product(name: "X509", package: "swift-certificates") }
     static var yams: Self { .product(name: "Yams", package: "Yams") }
 }
