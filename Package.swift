@@ -79,13 +79,20 @@ let package = Package(
         .target(
             name: "ServerKit",
             dependencies: [
-                "ServiceKit", "TransportSecurity", .certificateReloading, .httpTypes, .hummingbird, .hummingbirdCore,
-                .hummingbirdHTTP2,
-                .hummingbirdTLS, .logging, .nioCore, .nioHTTP1, .nioSSL, .serviceLifecycle,
+                "Observability", "ServiceKit", "TransportSecurity", .certificateReloading, .httpTypes, .hummingbird,
+                .hummingbirdCore, .hummingbirdHTTP2, .hummingbirdTLS, .logging, .nioCore, .nioHTTP1, .nioSSL,
+                .serviceLifecycle, .tracing,
             ],
             swiftSettings: swiftSettings),
 
         // Floor 3
+        .target(
+            name: "ObservabilityExport",
+            dependencies: [
+                "Observability", "SecretMemory", "ServerKit", "ServiceKit", "TransportSecurity", .asyncHTTPClient,
+                .coreMetrics, .logging, .nioCore, .nioHTTP1, .serviceLifecycle, .tracing,
+            ],
+            swiftSettings: swiftSettings),
         .target(
             name: "SecretKeys",
             dependencies: [
@@ -103,8 +110,8 @@ let package = Package(
         .target(
             name: "KeyManagement",
             dependencies: [
-                "Attestation", "HomomorphicEncryption", "RLWE", "SecretKeys", "SecretMemory", .complexModule, .crypto,
-                .logging, .realModule,
+                "Attestation", "HomomorphicEncryption", "Observability", "RLWE", "SecretKeys", "SecretMemory",
+                .complexModule, .crypto, .logging, .realModule,
             ],
             swiftSettings: swiftSettings),
 
@@ -141,8 +148,8 @@ let package = Package(
         .target(
             name: "EvaluationUnit",
             dependencies: [
-                "Attestation", "EncryptedInference", "HomomorphicEncryption", "RLWE", "SecretMemory", "ServerKit",
-                "ServiceKit", .crypto, .httpTypes, .hummingbird, .hummingbirdCore, .logging, .nioCore,
+                "Attestation", "EncryptedInference", "HomomorphicEncryption", "Observability", "RLWE", "SecretMemory",
+                "ServerKit", "ServiceKit", .crypto, .httpTypes, .hummingbird, .hummingbirdCore, .logging, .nioCore,
                 .serviceLifecycle,
             ],
             swiftSettings: swiftSettings),
@@ -151,7 +158,7 @@ let package = Package(
         .target(
             name: "Gateway",
             dependencies: [
-                "Attestation", "EncryptedInference", "HomomorphicEncryption", "KeyManagement", "RLWE",
+                "Attestation", "EncryptedInference", "HomomorphicEncryption", "KeyManagement", "Observability", "RLWE",
                 "SecretMemory", "ServerKit", "ServiceKit", "TransportSecurity", .asyncHTTPClient, .complexModule,
                 .httpTypes,
                 .hummingbird, .logging, .nioCore, .nioHTTP1, .realModule, .serviceLifecycle,
@@ -163,16 +170,17 @@ let package = Package(
             name: "hkms",
             dependencies: [
                 "AccessPolicy", "Attestation", "AuditLog", "CWipingFree", "DataFiles", "Gateway", "HKMSClient",
-                "HomomorphicEncryption", "IdentityOIDC", "KeyManagement", "RLWE", "SecretKeys", "SecretMemory",
-                "ServiceKit", "StorageFiles", "StorageSQLite", "TransportSecurity", "TrustedKMSOpenBao",
-                "TrustedKMSSoftware", .argumentParser, .asn1, .crypto, .logging, .nioCore, .serviceLifecycle, .x509,
+                "HomomorphicEncryption", "IdentityOIDC", "KeyManagement", "Observability", "ObservabilityExport",
+                "RLWE", "SecretKeys", "SecretMemory", "ServiceKit", "StorageFiles", "StorageSQLite",
+                "TransportSecurity", "TrustedKMSOpenBao", "TrustedKMSSoftware", .argumentParser, .asn1, .crypto,
+                .logging, .nioCore, .serviceLifecycle, .x509,
             ],
             swiftSettings: swiftSettings),
         .executableTarget(
             name: "hkms-evaluator",
             dependencies: [
-                "DataFiles", "EncryptedInference", "EvaluationUnit", "SecretMemory", "ServiceKit", "TransportSecurity",
-                .argumentParser, .logging, .serviceLifecycle,
+                "DataFiles", "EncryptedInference", "EvaluationUnit", "Observability", "ObservabilityExport",
+                "SecretMemory", "ServiceKit", "TransportSecurity", .argumentParser, .logging, .serviceLifecycle,
             ],
             swiftSettings: swiftSettings),
         .executableTarget(
@@ -266,7 +274,11 @@ let package = Package(
             swiftSettings: swiftSettings),
         .testTarget(
             name: "ObservabilityTests",
-            dependencies: ["Observability", "TestSupport", .coreMetrics, .logging, .tracing],
+            dependencies: [
+                "KeyManagement", "KeyManagementTestSupport", "Observability", "ObservabilityExport", "SecretMemory",
+                "ServerKit", "ServiceKit", "TestSupport", "TrustedKMSSoftware", .coreMetrics, .httpTypes, .hummingbird,
+                .hummingbirdTesting, .logging, .nioCore, .serviceLifecycle, .tracing, .yams,
+            ],
             swiftSettings: swiftSettings),
         .testTarget(
             name: "StorageTests",

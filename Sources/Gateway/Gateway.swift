@@ -5,6 +5,7 @@ import Hummingbird
 import KeyManagement
 import Logging
 import NIOCore
+import Observability
 import RLWE
 import ServerKit
 import ServiceKit
@@ -87,6 +88,12 @@ public final class Gateway: Sendable {
         return connections.services + transports.flatMap(\.services) + [application, requests.service()]
     }
 
+    /// Has what this gateway does read at every scrape.
+    public func observe(in registry: PrometheusRegistry) {
+        registry.observe(pool)
+        registry.onScrape { [jobs] registry in registry.set(MetricCatalog.jobsRunning, to: Double(jobs.running)) }
+    }
+
     /// Clears away what an earlier process left unfinished; before the server takes requests.
     public func recover() async throws(KeyManagementError) {
         let count = try await manager.removeAbandonedRegistrations()
@@ -97,6 +104,7 @@ public final class Gateway: Sendable {
     public func router() -> Router<ServiceContext> {
         let router = Router(context: ServiceContext.self)
         router.add(middleware: requests.middleware)
+        router.add(middleware: ObservabilityMiddleware())
         router.add(middleware: ProblemMiddleware(ErrorProblems.problem(for:)))
         router.get("livez") { _, _ in try Response.json(["live": true]) }
         router.get("readyz") { [self] _, _ in

@@ -63,6 +63,11 @@ public struct MetricDefinition: Sendable, Hashable {
         if amount < 0 { meter.decrement(by: Double(-amount)) } else { meter.increment(by: Double(amount)) }
     }
 
+    /// Sets a gauge.
+    public func set(to value: Double, _ values: String...) {
+        Meter(label: name, dimensions: dimensions(values)).set(value)
+    }
+
     func dimensions(_ values: [String]) -> [(String, String)] {
         assert(values.count == labels.count, "\(name) has the labels \(labels)")
         return Array(zip(labels, values))

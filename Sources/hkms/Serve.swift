@@ -4,6 +4,8 @@ import Foundation
 import Gateway
 import KeyManagement
 import Logging
+import Observability
+import ObservabilityExport
 import SecretMemory
 import ServiceKit
 import ServiceLifecycle
@@ -26,6 +28,7 @@ struct Serve: AsyncParsableCommand {
 
     @Option(name: .long, help: "The configuration file.") var config: String
     @Option(name: .long, help: "trace, debug, info, notice, warning or error.") var logLevel = Logger.Level.info
+    @Option(name: .long, help: "text, or json: one object a line.") var logFormat = LogFormat.text
     @Option(name: .long, help: ArgumentHelp("Write the bound port to this file once the gateway is ready."))
     var portFile: String?
     @Flag(name: .long, help: "Only check the configuration.") var check = false
@@ -49,12 +52,7 @@ struct Serve: AsyncParsableCommand {
         _ = hkms_wiping_free_is_active()
         guard SecretMemory.forbidCoreDumps() || settings.gateway.development else { throw ServerError.coreDumps }
         SecretMemory.lockPolicy = settings.gateway.lockPolicy
-        let level = logLevel
-        LoggingSystem.bootstrap { label in
-            var handler = StreamLogHandler.standardError(label: label)
-            handler.logLevel = level
-            return handler
-        }
+        logFormat.bootstrap(level: logLevel)
         let logger = Logger(label: "hkms")
         do {
             try await serve(settings, logger: logger)
@@ -76,7 +74,10 @@ struct Serve: AsyncParsableCommand {
         // Fails now, by name, where memory cannot be locked, rather than at a decryption some day: as much as the
         // threads hold at a time at the largest ring.
         _ = try SecretBytes(count: configuration.threads * Self.lockedBytesPerThread)
-        let kms = try await settings.kms.connect()
+        // Before anything that is traced is made.
+        let observability = try ProcessObservability.start(
+            configuration.observability, service: "hkms-gateway", instance: configuration.gateway, logger: logger)
+        let kms = ObservedKMS(try await settings.kms.connect())
         if kms.capabilities.developmentOnly {
             logger.warning("DEVELOPMENT KMS: the keystore's passphrase lies beside it")
         }
@@ -88,9 +89,10 @@ struct Serve: AsyncParsableCommand {
             key: settings.kms.key)
         let gateway = try Gateway(
             configuration: configuration, kms: kms, kmsKey: settings.kms.key, keys: keys,
-            objects: try FileObjectStore(directory: configuration.objectsDirectory),
-            metadata: try SQLiteMetadataStore(path: configuration.metadataFile),
+            objects: ObservedObjectStore(try FileObjectStore(directory: configuration.objectsDirectory)),
+            metadata: ObservedMetadataStore(try SQLiteMetadataStore(path: configuration.metadataFile)),
             authenticator: try settings.identity.authenticator(logger: logger), logger: logger)
+        gateway.observe(in: observability.registry)
         try await gateway.recover()
         let portFile = portFile
         let listen = configuration.listen
@@ -102,12 +104,14 @@ struct Serve: AsyncParsableCommand {
         }
         let group = ServiceGroup(
             configuration: .init(
-                services: services, gracefulShutdownSignals: [.sigterm, .sigint], logger: logger))
+                services: observability.services + services, gracefulShutdownSignals: [.sigterm, .sigint],
+                logger: logger))
         try await group.run()
     }
 }
 
 extension Logger.Level: @retroactive ExpressibleByArgument {}
+extension LogFormat: ExpressibleByArgument {}
 
 /// An error of a flow in the words of its problem.
 struct FlowFailure: ProblemConvertible {
