@@ -22,9 +22,11 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-asn1", from: "1.7.4"),
         .package(url: "https://github.com/apple/swift-certificates", from: "1.21.1"),
         .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
+        .package(url: "https://github.com/apple/swift-distributed-tracing", from: "1.7.3"),
         .package(url: "https://github.com/apple/swift-http-structured-headers", from: "1.7.0"),
         .package(url: "https://github.com/apple/swift-http-types", from: "1.8.0"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/apple/swift-metrics", from: "2.13.0"),
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
         .package(url: "https://github.com/apple/swift-nio-extras", from: "1.35.2"),
         .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.6"),
@@ -43,6 +45,8 @@ let package = Package(
         .target(name: "CSecretMemory"),
         .target(name: "CWipingFree"),
         .target(name: "LocalFiles", swiftSettings: swiftSettings),
+        .target(
+            name: "Observability", dependencies: [.coreMetrics, .logging, .tracing], swiftSettings: swiftSettings),
         .target(name: "SecretMemory", dependencies: ["CSecretMemory"], swiftSettings: swiftSettings),
 
         // Floor 1
@@ -76,13 +80,20 @@ let package = Package(
         .target(
             name: "ServerKit",
             dependencies: [
-                "ServiceKit", "TransportSecurity", .certificateReloading, .httpTypes, .hummingbird, .hummingbirdCore,
-                .hummingbirdHTTP2,
-                .hummingbirdTLS, .logging, .nioCore, .nioHTTP1, .nioHTTPTypes, .nioSSL, .nioTLS, .serviceLifecycle,
+                "Observability", "ServiceKit", "TransportSecurity", .certificateReloading, .httpTypes, .hummingbird,
+                .hummingbirdCore, .hummingbirdHTTP2, .hummingbirdTLS, .logging, .nioCore, .nioHTTP1, .nioHTTPTypes,
+                .nioSSL, .nioTLS, .serviceLifecycle, .tracing,
             ],
             swiftSettings: swiftSettings),
 
         // Floor 3
+        .target(
+            name: "ObservabilityExport",
+            dependencies: [
+                "Observability", "SecretMemory", "ServerKit", "ServiceKit", "TransportSecurity", .asyncHTTPClient,
+                .coreMetrics, .logging, .nioCore, .nioHTTP1, .serviceLifecycle, .tracing,
+            ],
+            swiftSettings: swiftSettings),
         .target(
             name: "SecretKeys",
             dependencies: [
@@ -100,8 +111,8 @@ let package = Package(
         .target(
             name: "KeyManagement",
             dependencies: [
-                "Attestation", "HomomorphicEncryption", "RLWE", "SecretKeys", "SecretMemory", .complexModule, .crypto,
-                .logging, .realModule,
+                "Attestation", "HomomorphicEncryption", "Observability", "RLWE", "SecretKeys", "SecretMemory",
+                .complexModule, .crypto, .logging, .realModule,
             ],
             swiftSettings: swiftSettings),
 
@@ -138,9 +149,9 @@ let package = Package(
         .target(
             name: "EvaluationUnit",
             dependencies: [
-                "Attestation", "EncryptedInference", "HomomorphicEncryption", "RLWE", "SecretMemory", "ServerKit",
-                "ServiceKit", "TransportSecurity", .crypto, .httpTypes, .hummingbird, .hummingbirdCore, .logging,
-                .nioCore, .serviceLifecycle,
+                "Attestation", "EncryptedInference", "HomomorphicEncryption", "Observability", "RLWE", "SecretMemory",
+                "ServerKit", "ServiceKit", "TransportSecurity", .crypto, .httpTypes, .hummingbird, .hummingbirdCore,
+                .logging, .nioCore, .serviceLifecycle,
             ],
             swiftSettings: swiftSettings),
 
@@ -149,7 +160,7 @@ let package = Package(
             name: "Gateway",
             dependencies: [
                 "AccessPolicy", "Attestation", "AuditLog", "EncryptedInference", "HomomorphicEncryption",
-                "KeyManagement", "RLWE",
+                "KeyManagement", "Observability", "RLWE",
                 "SecretMemory", "ServerKit", "ServiceKit", "TransportSecurity", .asyncHTTPClient, .complexModule,
                 .httpTypes,
                 .hummingbird, .logging, .nioCore, .nioHTTP1, .realModule, .serviceLifecycle, .unixSignals,
@@ -161,17 +172,17 @@ let package = Package(
             name: "hkms",
             dependencies: [
                 "AccessPolicy", "Attestation", "AuditLog", "AuditSinks", "CWipingFree", "DataFiles", "Gateway",
-                "HKMSClient",
-                "HomomorphicEncryption", "IdentityOIDC", "KeyManagement", "RLWE", "SecretKeys", "SecretMemory",
-                "ServiceKit", "StorageFiles", "StorageSQLite", "TransportSecurity", "TrustedKMSOpenBao",
-                "TrustedKMSSoftware", .argumentParser, .asn1, .crypto, .logging, .nioCore, .serviceLifecycle, .x509,
+                "HKMSClient", "HomomorphicEncryption", "IdentityOIDC", "KeyManagement", "Observability",
+                "ObservabilityExport", "RLWE", "SecretKeys", "SecretMemory", "ServiceKit", "StorageFiles",
+                "StorageSQLite", "TransportSecurity", "TrustedKMSOpenBao", "TrustedKMSSoftware", .argumentParser,
+                .asn1, .crypto, .logging, .nioCore, .serviceLifecycle, .x509,
             ],
             swiftSettings: swiftSettings),
         .executableTarget(
             name: "hkms-evaluator",
             dependencies: [
-                "DataFiles", "EncryptedInference", "EvaluationUnit", "SecretMemory", "ServiceKit", "TransportSecurity",
-                .argumentParser, .logging, .serviceLifecycle,
+                "DataFiles", "EncryptedInference", "EvaluationUnit", "Observability", "ObservabilityExport",
+                "SecretMemory", "ServiceKit", "TransportSecurity", .argumentParser, .logging, .serviceLifecycle,
             ],
             swiftSettings: swiftSettings),
         .executableTarget(
@@ -264,6 +275,14 @@ let package = Package(
             ],
             swiftSettings: swiftSettings),
         .testTarget(
+            name: "ObservabilityTests",
+            dependencies: [
+                "KeyManagement", "KeyManagementTestSupport", "Observability", "ObservabilityExport", "SecretMemory",
+                "ServerKit", "ServiceKit", "TestSupport", "TrustedKMSSoftware", .coreMetrics, .httpTypes, .hummingbird,
+                .hummingbirdTesting, .logging, .nioCore, .serviceLifecycle, .tracing, .yams,
+            ],
+            swiftSettings: swiftSettings),
+        .testTarget(
             name: "StorageTests",
             dependencies: ["KeyManagement", "StorageFiles", "StorageSQLite", "TestSupport", .grdb],
             swiftSettings: swiftSettings),
@@ -322,6 +341,7 @@ extension Target.Dependency {
         .product(name: "NIOCertificateReloading", package: "swift-nio-extras")
     }
     static var complexModule: Self { .product(name: "ComplexModule", package: "swift-numerics") }
+    static var coreMetrics: Self { .product(name: "CoreMetrics", package: "swift-metrics") }
     static var crypto: Self { .product(name: "Crypto", package: "swift-crypto") }
     static var cryptoExtras: Self { .product(name: "CryptoExtras", package: "swift-crypto") }
     static var cryptoStreams: Self { .product(name: "_CryptoExtras", package: "swift-crypto") }
@@ -346,6 +366,7 @@ extension Target.Dependency {
         .product(name: "StructuredFieldValues", package: "swift-http-structured-headers")
     }
     static var swiftCSV: Self { .product(name: "SwiftCSV", package: "SwiftCSV") }
+    static var tracing: Self { .product(name: "Tracing", package: "swift-distributed-tracing") }
     static var unixSignals: Self { .product(name: "UnixSignals", package: "swift-service-lifecycle") }
     static var x509: Self { .product(name: "X509", package: "swift-certificates") }
     static var yams: Self { .product(name: "Yams", package: "Yams") }

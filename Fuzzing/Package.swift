@@ -10,9 +10,11 @@ let package = Package(
     platforms: [.macOS(.v15)],
     dependencies: [
         .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
+        .package(url: "https://github.com/apple/swift-distributed-tracing", from: "1.7.3"),
         .package(url: "https://github.com/apple/swift-http-structured-headers", from: "1.7.0"),
         .package(url: "https://github.com/apple/swift-http-types", from: "1.8.0"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/apple/swift-metrics", from: "2.13.0"),
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
         .package(url: "https://github.com/apple/swift-numerics", from: "1.1.1"),
         .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
@@ -22,6 +24,14 @@ let package = Package(
         .target(name: "CRLWEKernels"),
         .target(name: "CSecretMemory"),
         .target(name: "LocalFiles", swiftSettings: swiftSettings),
+        .target(
+            name: "Observability",
+            dependencies: [
+                .product(name: "CoreMetrics", package: "swift-metrics"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "Tracing", package: "swift-distributed-tracing"),
+            ],
+            swiftSettings: swiftSettings),
         .target(name: "SecretMemory", dependencies: ["CSecretMemory"], swiftSettings: swiftSettings),
         .target(
             name: "RLWE",
@@ -60,8 +70,8 @@ let package = Package(
         .target(
             name: "KeyManagement",
             dependencies: [
-                "Attestation", "HomomorphicEncryption", "SecretKeys", "SecretMemory", .complexModule, .crypto,
-                .realModule, .product(name: "Logging", package: "swift-log"),
+                "Attestation", "HomomorphicEncryption", "Observability", "SecretKeys", "SecretMemory", .complexModule,
+                .crypto, .realModule, .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: swiftSettings),
         .target(

@@ -5,6 +5,7 @@ import Hummingbird
 import HummingbirdCore
 import Logging
 import NIOCore
+import Observability
 import RLWE
 import ServerKit
 import ServiceKit
@@ -89,6 +90,14 @@ public final class EvaluationUnit: Sendable {
             ]
     }
 
+    /// Has what this unit does read at every scrape.
+    public func observe(in registry: PrometheusRegistry) {
+        registry.observe(pool)
+        registry.onScrape { [cache] registry in
+            registry.set(MetricCatalog.keyCacheBytes, to: Double(cache.byteCount))
+        }
+    }
+
     /// The server alone.
     /// - Parameters:
     ///   - server: how connections are set up.
@@ -107,6 +116,7 @@ public final class EvaluationUnit: Sendable {
     private func router(_ revocation: RevocationLists?) -> Router<ServiceContext> {
         let router = Router(context: ServiceContext.self)
         router.add(middleware: requests.middleware)
+        router.add(middleware: ObservabilityMiddleware())
         router.add(middleware: ProblemMiddleware(Self.problem(for:)))
         router.add(middleware: RevocationMiddleware(revocation))
         addHealthRoutes(to: router, revocation)

@@ -1,6 +1,7 @@
 import Attestation
 import EncryptedInference
 import HomomorphicEncryption
+import Observability
 import ServiceKit
 
 #if canImport(FoundationEssentials)
@@ -120,12 +121,16 @@ struct JobEvaluator: Sendable {
         let evaluations = stride(from: 0, to: ciphertexts.count, by: operands).map {
             Array(ciphertexts[$0..<$0 + operands])
         }
-        let outputs = try await pool.map(evaluations) { _, inputs in
-            let output = try model.evaluate(inputs, keys: keys).serialized()
-            return (bytes: output, digest: Digest(of: output))
+        let outputs = try await Spans.within("evaluation") {
+            try await pool.map(evaluations) { _, inputs in
+                let output = try model.evaluate(inputs, keys: keys).serialized()
+                return (bytes: output, digest: Digest(of: output))
+            }
         }
         var timings = ServerTiming()
-        timings.append("prediction", ContinuousClock.now - start)
+        let duration = ContinuousClock.now - start
+        timings.append("prediction", duration)
+        MetricCatalog.stageDuration.record(duration, "prediction")
         let receipt = try SignedStatement(
             Receipt(
                 job: job.job, nonce: job.nonce, keySet: job.keySet, manifest: job.manifest,

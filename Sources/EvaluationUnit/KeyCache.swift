@@ -1,5 +1,6 @@
 import Attestation
 import HomomorphicEncryption
+import Observability
 import Synchronization
 
 /// Manifests and parsed evaluation keys, bounded in bytes.
@@ -61,6 +62,9 @@ package final class KeyCache: Sendable {
     }
 
     package init(capacity: Int) { self.capacity = capacity }
+
+    /// Bytes that are taken.
+    package var byteCount: Int { state.withLock { $0.byteCount } }
 
     /// Takes a manifest in.
     /// - Throws: ``UnitProblem/keyCacheTooSmall(needed:capacity:)`` where it will never fit with its keys, or
@@ -129,6 +133,7 @@ package final class KeyCache: Sendable {
         let (keys, token) = try state.withLock { state throws(UnitProblem) in
             guard let entry = state.entries[manifest] else { throw .unknownManifest(manifest) }
             let missing = objects.filter { state.keys[$0.digest] == nil }
+            MetricCatalog.keyCache.increment(missing.isEmpty ? "hit" : "miss")
             guard missing.isEmpty else { throw .missingKeys(missing.map(\.name)) }
             state.touch(manifest)
             state.entries[manifest]?.users += 1

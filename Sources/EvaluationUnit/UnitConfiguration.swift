@@ -57,13 +57,14 @@ public struct UnitConfiguration: Sendable {
     public let installation: String?
     public let tenant: String?
     public let limits: Limits
+    public let observability: ObservabilitySettings
     /// Whether the signing key may be protected less than in production.
     public let development: Bool
 
     public init(
         name: String, signingKey: SigningKey, listen: ListenAddress, models: [any Circuit], gateways: [Gateway],
         manifestKeys: [VerificationKey], installation: String? = nil, tenant: String? = nil, limits: Limits = Limits(),
-        development: Bool = false
+        observability: ObservabilitySettings = ObservabilitySettings(), development: Bool = false
     ) {
         self.name = name
         self.signingKey = signingKey
@@ -74,6 +75,7 @@ public struct UnitConfiguration: Sendable {
         self.installation = installation
         self.tenant = tenant
         self.limits = limits
+        self.observability = observability
         self.development = development
     }
 
@@ -106,6 +108,8 @@ public struct UnitConfiguration: Sendable {
         installation = document.root.optionalString("installation")
         tenant = document.root.optionalString("tenant")
         limits = reader.limits()
+        // Gateways alone get in, and the trace of a prediction is one.
+        observability = ObservabilitySettings(document.root, trustIncoming: true, path: reader.path)
         development = document.root.bool("development", default: false)
         let memory = document.root.optionalSection("memory")
         let policy = memory?.optionalEnumeration("lock", of: MemoryLockPolicy.self)

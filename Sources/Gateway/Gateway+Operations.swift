@@ -69,7 +69,7 @@ final class FailedAuthentications: RouterMiddleware {
             try await audit.append(
                 AuditRecord(
                     caller: nil, action: "authenticate", parameters: parameters, decision: .denied,
-                    rule: "denied: nobody was identified", requestID: context.requestID,
+                    rule: "denied: nobody was identified", requestID: context.requestID, traceID: context.traceID,
                     outcome: (error as? any ProblemConvertible)?.problem.name ?? "internal-error",
                     microseconds: context.microseconds))
             throw error

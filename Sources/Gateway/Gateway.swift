@@ -7,6 +7,7 @@ import Hummingbird
 import KeyManagement
 import Logging
 import NIOCore
+import Observability
 import RLWE
 import ServerKit
 import ServiceKit
@@ -105,6 +106,12 @@ public final class Gateway: Sendable {
             + connections.services + transports.flatMap(\.services) + [application, requests.service()]
     }
 
+    /// Has what this gateway does read at every scrape.
+    public func observe(in registry: PrometheusRegistry) {
+        registry.observe(pool)
+        registry.onScrape { [jobs] registry in registry.set(MetricCatalog.jobsRunning, to: Double(jobs.running)) }
+    }
+
     /// Clears away what an earlier process left unfinished, and puts the start on record; before the server takes
     /// requests.
     /// - Throws: `KeyManagementError`, `AuditError`.
@@ -122,6 +129,7 @@ public final class Gateway: Sendable {
     public func router(_ revocation: RevocationLists? = nil) -> Router<ServiceContext> {
         let router = Router(context: ServiceContext.self)
         router.add(middleware: requests.middleware)
+        router.add(middleware: ObservabilityMiddleware())
         router.add(middleware: problems)
         router.get("livez") { _, _ in try Response.json(["live": true]) }
         router.get("readyz") { [self] _, _ in

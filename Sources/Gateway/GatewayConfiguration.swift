@@ -37,6 +37,7 @@ public struct GatewayConfiguration: Sendable {
     public let tenant: String
     public let development: Bool
     public let listen: ListenAddress
+    public let observability: ObservabilitySettings
     public let lockPolicy: MemoryLockPolicy
     public let objectsDirectory: String
     public let metadataFile: String
@@ -89,6 +90,7 @@ public struct GatewayConfiguration: Sendable {
         }
         development = root.bool("development", default: false)
         listen = ListenAddress(root.optionalSection("listen"), in: root, defaultPort: 8080, path: path)
+        observability = ObservabilitySettings(root, path: path)
         let memory = root.optionalSection("memory")
         let lock = memory?.optionalEnumeration("lock", of: MemoryLockPolicy.self) ?? .required
         if lock == .preferred, !development {

@@ -14,6 +14,9 @@ final class JobRunner: Sendable {
 
     init(limit: Int) { self.limit = limit }
 
+    /// How many run.
+    var running: Int { state.withLock { $0.running.count } }
+
     /// Takes a place, lets `prepare` make a job, and runs it; the place is free again when it ends or `prepare`
     /// fails.
     /// - Returns: nil where no place is free; `prepare` was not called then.

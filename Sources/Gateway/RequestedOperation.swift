@@ -161,7 +161,7 @@ final class RequestedOperation: Sendable {
             resource: .init(
                 keySet: state.keySet, keySetVersion: state.keySetVersion, model: state.model, unit: state.unit),
             parameters: parameters, ciphertexts: .init(state.ciphertexts), decision: decision, rule: rule,
-            requestID: context.requestID, outcome: outcome ?? problem?.name ?? "ok",
+            requestID: context.requestID, traceID: context.traceID, outcome: outcome ?? problem?.name ?? "ok",
             microseconds: context.microseconds)
     }
 

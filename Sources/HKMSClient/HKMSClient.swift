@@ -21,7 +21,7 @@ import ServiceKit
 /// connections open until ``shutdown()``, which has to be called before the last copy goes away.
 public struct HKMSClient: Sendable {
     /// The version of the library, as it tells it to the gateway.
-    public static let version = "0.1.0"
+    public static let version = ProgramVersion.current
     /// Ciphertexts in one bundle that the client reads.
     public static let maximumCiphertexts = 1_048_576
 

@@ -1,6 +1,7 @@
 import Attestation
 import ComplexModule
 import HomomorphicEncryption
+import Observability
 import RealModule
 import SecretKeys
 import SecretMemory
@@ -111,7 +112,7 @@ extension KeyManager {
 
         // The noise is for so many releases and no more.
         guard flooding == nil || row.budget != nil else { throw .metadataTampered(collection: KeySetRow.collection) }
-        if let budget = row.budget, budget < ciphertexts.count { throw .budgetExhausted }
+        if let budget = row.budget, budget < ciphertexts.count { throw Self.exhausted() }
 
         var timings = StepTimings()
         let opened: SeedHolder
@@ -129,13 +130,14 @@ extension KeyManager {
             guard row.standing == .active else { throw .keySetNotActive(keySet, state: row.standing) }
             guard !isShared || !row.tainted else { throw .keySetTainted(keySet) }
             if let budget = row.budget {
-                guard budget >= spent else { throw .budgetExhausted }
+                guard budget >= spent else { throw Self.exhausted() }
                 row.budget = budget - spent
             }
             row.decryptions += spent
             row.exposed = row.exposed || exposes
             row.tainted = row.tainted || release == .raw
         }
+        MetricCatalog.decryptions.increment(by: spent)
 
         do {
             let context = try EncryptionContext.shared(manifest.parameters)
@@ -169,6 +171,11 @@ extension KeyManager {
         try await decrypt(
             ciphertexts.map { ReceivedCiphertext($0) }, of: keySet, count: count, form: form, expecting: expected,
             as: requester)
+    }
+
+    private static func exhausted() -> KeyManagementError {
+        MetricCatalog.budgetsExhausted.increment()
+        return .budgetExhausted
     }
 
     /// Why a ciphertext is believed to be honest.
@@ -285,10 +292,14 @@ extension KeyManager {
     ///   key or ciphertext: where this write fails, the debit before a release fails alike.
     private func failure(_: UniformFailure, _ keySet: String) async -> KeyManagementError {
         logger.error("decryption failed after the seed was opened", metadata: ["keySet": "\(keySet)"])
+        MetricCatalog.decryptionFailures.increment()
         // In a task of its own: a requester who hangs up in time would have it not counted.
         let counting = Task {
             let row = try await change(keySet) { row throws(KeyManagementError) in row.failures += 1 }
-            if row.standing != row.state { _ = try? await transition(keySet, to: row.standing) }
+            if row.standing != row.state {
+                MetricCatalog.suspensions.increment()
+                _ = try? await transition(keySet, to: row.standing)
+            }
         }
         do {
             try await counting.value

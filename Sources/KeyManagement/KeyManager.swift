@@ -1,6 +1,7 @@
 import Attestation
 import HomomorphicEncryption
 import Logging
+import Observability
 import SecretKeys
 import SecretMemory
 import Synchronization
@@ -197,12 +198,15 @@ public final class KeyManager: Sendable {
             && text.utf8.allSatisfy { ($0 >= 0x61 && $0 <= 0x7A) || ($0 >= 0x30 && $0 <= 0x39) || $0 == 0x2D }
     }
 
+    /// Runs a stage of an operation: a step of `timings`, a value of a histogram, a span of the trace.
     func timed<Result>(
         _ name: String, _ timings: inout StepTimings, _ body: () async throws -> Result
     ) async throws -> Result {
         let start = ContinuousClock.now
-        let result = try await body()
-        timings.add(name, ContinuousClock.now - start)
+        let result = try await Spans.within(name) { try await body() }
+        let duration = ContinuousClock.now - start
+        timings.add(name, duration)
+        MetricCatalog.stageDuration.record(duration, name)
         return result
     }
 }

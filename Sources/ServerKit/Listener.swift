@@ -12,8 +12,13 @@ public struct ListenAddress: Sendable, Hashable {
     /// Reads `listen: {host, port, tls}`.
     ///
     /// Plain HTTP is for development and loopback alone, because tokens and plaintexts go over it.
-    /// - Parameter path: where a file that the configuration names lies.
-    public init(_ section: YAMLSection?, in root: YAMLSection, defaultPort: Int, path: (String) -> String) {
+    /// - Parameters:
+    ///   - path: where a file that the configuration names lies.
+    ///   - parent: the section that `listen` belongs to; nil for `root`.
+    public init(
+        _ section: YAMLSection?, in root: YAMLSection, defaultPort: Int, path: (String) -> String,
+        toldIn parent: YAMLSection? = nil
+    ) {
         host = section?.string("host", default: "127.0.0.1") ?? "127.0.0.1"
         port = section?.int("port", default: defaultPort, in: 0...65535) ?? defaultPort
         tls = section?.optionalSection("tls").map { ServerTLS($0, path: path) }
@@ -22,7 +27,7 @@ public struct ListenAddress: Sendable, Hashable {
             section?.fail(
                 "host", "must be 127.0.0.1, ::1 or localhost without listen.tls: plain HTTP is for loopback only")
         } else if !root.bool("development", default: false) {
-            root.fail(
+            (parent ?? root).fail(
                 "listen",
                 "needs tls with certificate and key (hkms init makes them for a start); plain HTTP is for "
                     + "development: true only")

@@ -1,6 +1,7 @@
 import HummingbirdCore
 import Logging
 import NIOCertificateReloading
+import Observability
 import ServiceKit
 import ServiceLifecycle
 import TransportSecurity
@@ -50,8 +51,10 @@ extension CertificateFiles.ReloadEvent {
     public func log(to logger: Logger) {
         switch self {
         case .renewed(let files):
+            MetricCatalog.certificateReloads.increment("renewed")
             logger.notice("the certificate was renewed", metadata: ["certificate": "\(files.certificate)"])
         case .failed(let files, let reason):
+            MetricCatalog.certificateReloads.increment("failed")
             logger.error(
                 "the certificate cannot be renewed; the one that was read before goes on",
                 metadata: ["certificate": "\(files.certificate)", "reason": "\(reason)"])

@@ -3,6 +3,7 @@ import Hummingbird
 import Logging
 import NIOCore
 import NIOHTTP1
+import Observability
 import ServiceKit
 
 extension HTTPField.Name {
@@ -35,6 +36,7 @@ public struct ProblemMiddleware: RouterMiddleware {
                     "unexpected error", metadata: ["request": "\(context.requestID)", "type": "\(type(of: error))"])
             }
             problemName = problem.name
+            MetricCatalog.problems.increment(problem.name)
             response = Response.problem(problem.with(instance: context.requestID))
         }
         response.headers[.requestID] = context.requestID
@@ -44,6 +46,7 @@ public struct ProblemMiddleware: RouterMiddleware {
             "request": "\(context.requestID)", "method": "\(request.method.rawValue)", "path": "\(request.uri.path)",
             "status": "\(response.status.code)", "ms": "\(Int(milliseconds.rounded()))",
         ]
+        if let trace = context.traceID { metadata["trace"] = "\(trace)" }
         if let problemName { metadata["problem"] = "\(problemName)" }
         if let principal = context.principal { metadata["subject"] = "\(principal.subject)" }
         context.logger.info("request", metadata: metadata)

@@ -21,6 +21,11 @@ public struct ServiceContext: RequestContext {
         get { identity.principal.withLock { $0 } }
         nonmutating set { identity.principal.withLock { $0 = newValue } }
     }
+    /// The trace that this request is part of, 32 hex digits; nil outside of ``ObservabilityMiddleware``.
+    public internal(set) var traceID: String? {
+        get { identity.traceID.withLock { $0 } }
+        nonmutating set { identity.traceID.withLock { $0 = newValue } }
+    }
     private let channel: any Channel
     /// Names this request in logs, in `X-Request-Id` and in problems.
     public let requestID: String
@@ -58,4 +63,5 @@ public struct ServiceContext: RequestContext {
 
 private final class RequestIdentity: Sendable {
     let principal = Mutex<Principal?>(nil)
+    let traceID = Mutex<String?>(nil)
 }

@@ -1,6 +1,8 @@
 import ArgumentParser
 import EvaluationUnit
 import Logging
+import Observability
+import ObservabilityExport
 import SecretMemory
 import ServiceKit
 import ServiceLifecycle
@@ -22,10 +24,12 @@ struct ServeCommand: AsyncParsableCommand {
     @Option(name: .long, help: ArgumentHelp("Configuration file.", valueName: "file"))
     var config: String
 
+    @Option(name: .long, help: "text, or json: one object a line.") var logFormat = LogFormat.text
+
     func run() async throws {
         // Before the signing key is read.
         let isForbidden = SecretMemory.forbidCoreDumps()
-        LoggingSystem.bootstrap(StreamLogHandler.standardError)
+        logFormat.bootstrap(level: .info)
         let logger = Logger(label: "hkms-evaluator")
         let configuration = try UnitConfiguration.load(config)
         guard isForbidden || configuration.development else {
@@ -33,7 +37,13 @@ struct ServeCommand: AsyncParsableCommand {
                 "the system does not let this process forbid core dumps of itself, which could hold its signing key; "
                     + "for a trial, set development: true")
         }
+        let observability: ProcessObservability
+        do {
+            observability = try ProcessObservability.start(
+                configuration.observability, service: "hkms-evaluator", instance: configuration.name, logger: logger)
+        } catch let error as TLSError { throw Terminal.failure("metrics or tracing: \(error)") }
         let unit = try EvaluationUnit(configuration: configuration, logger: logger)
+        unit.observe(in: observability.registry)
         let services: [any Service]
         do {
             services = try unit.services { port in
@@ -45,10 +55,13 @@ struct ServeCommand: AsyncParsableCommand {
         do {
             try await ServiceGroup(
                 configuration: .init(
-                    services: services, gracefulShutdownSignals: [.sigterm, .sigint], logger: logger)
+                    services: observability.services + services, gracefulShutdownSignals: [.sigterm, .sigint],
+                    logger: logger)
             ).run()
         } catch {
             throw Terminal.failure("cannot listen on \(configuration.listen.url(boundPort: nil)): \(error)")
         }
     }
 }
+
+extension LogFormat: ExpressibleByArgument {}

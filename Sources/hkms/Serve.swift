@@ -7,6 +7,8 @@ import Foundation
 import Gateway
 import KeyManagement
 import Logging
+import Observability
+import ObservabilityExport
 import SecretMemory
 import ServiceKit
 import ServiceLifecycle
@@ -32,6 +34,7 @@ struct Serve: AsyncParsableCommand {
 
     @Option(name: .long, help: "The configuration file.") var config: String
     @Option(name: .long, help: "trace, debug, info, notice, warning or error.") var logLevel = Logger.Level.info
+    @Option(name: .long, help: "text, or json: one object a line.") var logFormat = LogFormat.text
     @Option(name: .long, help: ArgumentHelp("Write the bound port to this file once the gateway is ready."))
     var portFile: String?
     @Flag(name: .long, help: "Only check the configuration and the access policy.") var check = false
@@ -61,12 +64,7 @@ struct Serve: AsyncParsableCommand {
         _ = hkms_wiping_free_is_active()
         guard SecretMemory.forbidCoreDumps() || settings.gateway.development else { throw ServerError.coreDumps }
         SecretMemory.lockPolicy = settings.gateway.lockPolicy
-        let level = logLevel
-        LoggingSystem.bootstrap { label in
-            var handler = StreamLogHandler.standardError(label: label)
-            handler.logLevel = level
-            return handler
-        }
+        logFormat.bootstrap(level: logLevel)
         let logger = Logger(label: "hkms")
         do {
             try await serve(settings, policy: policy, logger: logger)
@@ -119,7 +117,10 @@ struct Serve: AsyncParsableCommand {
         // Fails now, by name, where memory cannot be locked, rather than at a decryption some day: as much as the
         // threads hold at a time at the largest ring.
         _ = try SecretBytes(count: configuration.threads * Self.lockedBytesPerThread)
-        let kms = try await settings.kms.connect()
+        // Before anything that is traced is made.
+        let observability = try ProcessObservability.start(
+            configuration.observability, service: "hkms-gateway", instance: configuration.gateway, logger: logger)
+        let kms = ObservedKMS(try await settings.kms.connect())
         if kms.capabilities.developmentOnly {
             logger.warning("DEVELOPMENT KMS: the keystore's passphrase lies beside it")
         }
@@ -129,13 +130,14 @@ struct Serve: AsyncParsableCommand {
         let keys = try await InstallationKeys.open(
             Array(sealed), installation: configuration.installation, tenant: configuration.tenant, kms: kms,
             key: settings.kms.key)
-        let objects = try FileObjectStore(directory: configuration.objectsDirectory)
-        let metadata = try SQLiteMetadataStore(path: configuration.metadataFile)
+        let objects = ObservedObjectStore(try FileObjectStore(directory: configuration.objectsDirectory))
+        let metadata = ObservedMetadataStore(try SQLiteMetadataStore(path: configuration.metadataFile))
         let authenticator = try settings.identity.authenticator(logger: logger)
         let audit = try await auditTrail(configuration, keys: keys, metadata: metadata, logger: logger)
         let gateway = try Gateway(
             configuration: configuration, kms: kms, kmsKey: settings.kms.key, keys: keys, objects: objects,
             metadata: metadata, authenticator: authenticator, policy: policy, audit: audit, logger: logger)
+        gateway.observe(in: observability.registry)
         try await gateway.recover()
         let portFile = portFile
         let listen = configuration.listen
@@ -147,12 +149,14 @@ struct Serve: AsyncParsableCommand {
         }
         let group = ServiceGroup(
             configuration: .init(
-                services: services, gracefulShutdownSignals: [.sigterm, .sigint], logger: logger))
+                services: observability.services + services, gracefulShutdownSignals: [.sigterm, .sigint],
+                logger: logger))
         try await group.run()
     }
 }
 
 extension Logger.Level: @retroactive ExpressibleByArgument {}
+extension LogFormat: ExpressibleByArgument {}
 
 /// An error of a flow in the words of its problem.
 struct FlowFailure: ProblemConvertible {

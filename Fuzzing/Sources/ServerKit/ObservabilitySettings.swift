@@ -1,0 +1,1 @@
+../../../Sources/ServerKit/ObservabilitySettings.swift
