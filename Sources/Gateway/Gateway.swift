@@ -109,7 +109,16 @@ public final class Gateway: Sendable {
     /// Has what this gateway does read at every scrape.
     public func observe(in registry: PrometheusRegistry) {
         registry.observe(pool)
-        registry.onScrape { [jobs] registry in registry.set(MetricCatalog.jobsRunning, to: Double(jobs.running)) }
+        registry.onScrape { [jobs, audit] registry in
+            registry.set(MetricCatalog.jobsRunning, to: Double(jobs.running))
+            registry.set(MetricCatalog.auditSequence, to: Double(audit.head.sequence))
+            let isAvailable = (try? await audit.checkHealth()) != nil
+            registry.set(MetricCatalog.auditAvailable, to: isAvailable ? 1 : 0)
+            for sink in audit.sinks {
+                registry.set(MetricCatalog.auditSinkWaiting, to: Double(sink.waiting), sink.name)
+                registry.set(MetricCatalog.auditSinkDropped, to: Double(sink.dropped), sink.name)
+            }
+        }
     }
 
     /// Clears away what an earlier process left unfinished, and puts the start on record; before the server takes
