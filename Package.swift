@@ -273,6 +273,9 @@ let package = Package(
             name: "ServiceKitTests", dependencies: ["ServiceKit", "TestSupport", .crypto, .httpTypes, .nioCore],
             swiftSettings: swiftSettings),
         .testTarget(
+            name: "TransportSecurityTests",
+            dependencies: ["TransportSecurity", .asn1, .crypto, .x509], swiftSettings: swiftSettings),
+        .testTarget(
             name: "HKMSClientTests",
             dependencies: [
                 "HKMSClient", "ServiceKit", .httpTypes, .hummingbird, .logging, .nioCore,
