@@ -294,6 +294,9 @@ let package = Package(
             name: "ServiceKitTests", dependencies: ["ServiceKit", "TestSupport", .crypto, .httpTypes, .nioCore],
             swiftSettings: swiftSettings),
         .testTarget(
+            name: "TransportSecurityTests",
+            dependencies: ["TransportSecurity", .asn1, .crypto, .x509], swiftSettings: swiftSettings),
+        .testTarget(
             name: "HKMSClientTests",
             dependencies: [
                 "HKMSClient", "ServiceKit", .httpTypes, .hummingbird, .logging, .nioCore,
@@ -308,8 +311,8 @@ let package = Package(
             dependencies: [
                 "AccessPolicy", "Attestation", "AuditLog", "DataFiles", "EncryptedInference", "EvaluationUnit",
                 "Gateway",
-                "HomomorphicEncryption", "KeyManagement", "SecretMemory", "ServiceKit", "TrustedKMSOpenBao",
-                "TrustedKMSSoftware", .crypto, .httpTypes, .nioCore,
+                "HomomorphicEncryption", "KeyManagement", "SecretMemory", "ServiceKit", "TransportSecurity",
+                "TrustedKMSOpenBao", "TrustedKMSSoftware", .crypto, .httpTypes, .nioCore,
             ],
             swiftSettings: swiftSettings),
         .testTarget(

@@ -9,6 +9,8 @@ let package = Package(
     name: "hkms-fuzzing",
     platforms: [.macOS(.v15)],
     dependencies: [
+        .package(url: "https://github.com/apple/swift-asn1", from: "1.7.4"),
+        .package(url: "https://github.com/apple/swift-certificates", from: "1.21.1"),
         .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
         .package(url: "https://github.com/apple/swift-distributed-tracing", from: "1.7.3"),
         .package(url: "https://github.com/apple/swift-http-structured-headers", from: "1.7.0"),
@@ -56,6 +58,13 @@ let package = Package(
             name: "DataFiles", dependencies: ["ServiceKit", .product(name: "SwiftCSV", package: "SwiftCSV")],
             swiftSettings: swiftSettings),
         .target(name: "AccessPolicy", dependencies: ["ServiceKit", .crypto], swiftSettings: swiftSettings),
+        .target(
+            name: "TransportSecurity",
+            dependencies: [
+                .product(name: "SwiftASN1", package: "swift-asn1"),
+                .product(name: "X509", package: "swift-certificates"),
+            ],
+            swiftSettings: swiftSettings),
         .target(name: "Hummingbird", swiftSettings: swiftSettings),
         .target(name: "ServerKit", dependencies: ["Hummingbird", "ServiceKit"], swiftSettings: swiftSettings),
         .target(
@@ -103,7 +112,7 @@ let package = Package(
                 "AccessPolicy", "Attestation", "AuditLog", "DataFiles", "EncryptedInference", "EvaluationUnit",
                 "Gateway",
                 "HomomorphicEncryption", "KeyManagement", "RLWE", "SecretKeys", "SecretMemory", "ServiceKit",
-                "TrustedKMSOpenBao", "TrustedKMSSoftware", .complexModule, .crypto, .nioCore,
+                "TransportSecurity", "TrustedKMSOpenBao", "TrustedKMSSoftware", .complexModule, .crypto, .nioCore,
                 .product(name: "HTTPTypes", package: "swift-http-types"),
             ],
             swiftSettings: swiftSettings),

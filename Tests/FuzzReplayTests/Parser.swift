@@ -35,6 +35,7 @@ enum Parser: String, CaseIterable, Sendable {
     case problem
     case request
     case requestSignature = "request-signature"
+    case revocationList = "revocation-list"
     case serverTiming = "server-timing"
 
     case keystore
@@ -84,6 +85,7 @@ enum Parser: String, CaseIterable, Sendable {
         case .problem: readProblem(bytes)
         case .request: readRequest(bytes)
         case .requestSignature: readRequestSignature(bytes)
+        case .revocationList: readRevocationList(bytes)
         case .serverTiming: readServerTiming(bytes)
 
         case .keystore: readKeystore(bytes)

@@ -92,6 +92,39 @@ import Testing
         }
     }
 
+    @Test("a token that is bound to a certificate is good over that one alone; one that is bound otherwise never is")
+    func bound() async throws {
+        try await TestIssuer.serving { issuer in
+            let key = TestKey("k1")
+            issuer.state.withLock { $0.keys = [key.entry] }
+            let authenticator = try Self.authenticator(issuer)
+            let thumbprint = [UInt8](repeating: 7, count: 32)
+            let own = ClientCertificate(names: [], thumbprint: thumbprint)
+            let another = ClientCertificate(names: [], thumbprint: [UInt8](repeating: 8, count: 32))
+            let name = Base64URL.encode(thumbprint)
+            func principal(_ confirmation: String, _ certificate: ClientCertificate?) async throws -> Principal? {
+                let token = try key.token(Self.claims(issuer.url, ["cnf": confirmation]), keyID: "k1")
+                return try await authenticator.authenticate(bearer: token, over: certificate)
+            }
+            let good = "{\"x5t#S256\": \"\(name)\"}"
+            #expect(try await principal(good, own)?.subject == "alice")
+            #expect(try await principal(good, another) == nil)
+            #expect(try await principal(good, nil) == nil)
+            for wrong in [
+                "{}", "[]", "null", "\"\(name)\"", "{\"x5t#S256\": \"\"}", "{\"x5t#S256\": null}",
+                "{\"x5t#S256\": \"\(name)=\"}", "{\"x5t\": \"\(name)\"}", "{\"jkt\": \"\(name)\"}",
+                "{\"x5t#S256\": \"\(name)\", \"jkt\": \"a\"}", "{\"x5t#S256\": [\"\(name)\"]}",
+            ] {
+                #expect(try await principal(wrong, own) == nil, "\(wrong)")
+                #expect(try await principal(wrong, nil) == nil, "\(wrong)")
+            }
+            // One that is not bound is anybody's who has it.
+            let bearer = try key.token(Self.claims(issuer.url), keyID: "k1")
+            #expect(try await authenticator.authenticate(bearer: bearer, over: another)?.subject == "alice")
+            await authenticator.shutdown()
+        }
+    }
+
     @Test("no algorithm, another one, the public key as a shared one, other keys, headers that must be understood")
     func signaturesRefused() async throws {
         try await TestIssuer.serving { issuer in

@@ -72,6 +72,8 @@ enum Seeds {
             ]
         case .request: try requests()
         case .requestSignature: [try signature()]
+        case .revocationList:
+            [text(revocationList), Array(Data(base64Encoded: firstRevocationList) ?? Data())]
         case .serverTiming: [text("seal;dur=12.5, open;desc=\"a, \\\"b\";dur=3;x"), text("a;dur=\"1e3\"")]
 
         case .keystore: [text(keystore)]
@@ -338,6 +340,25 @@ enum Seeds {
     // MARK: Files
 
     private static let key = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"
+
+    /// By OpenSSL, of version 2, with one entry.
+    private static let revocationList = """
+        -----BEGIN X509 CRL-----
+        MIIBAjCBqQIBATAKBggqhkjOPQQDAjANMQswCQYDVQQDDAJjYRcNMjAwMTAxMDAw
+        MDAwWhcNNDkwMTAxMDAwMDAwWjAnMCUCFHaRAHPru3BHei1kt+NQvuWU9rKNFw0y
+        NjExMjIwMTMzNTJaoEIwQDAyBgNVHSMEKzApoRGkDzANMQswCQYDVQQDDAJjYYIU
+        CVHMbhKTciuPgAxOk/NAerRRmNMwCgYDVR0UBAMCAQEwCgYIKoZIzj0EAwIDSAAw
+        RQIhAOPYwsaaVW1oDxlXBWBUIe247EJFfnozwcQy4ZOr29GoAiAnjY7OrDyp3aD2
+        dv03VMcpAILJOSIxZn61GmFsuEl+sg==
+        -----END X509 CRL-----
+
+        """
+
+    /// The same in DER, of version 1.
+    private static let firstRevocationList =
+        "MIG9MGQwCgYIKoZIzj0EAwIwDTELMAkGA1UEAwwCY2EXDTIwMDEwMTAwMDAwMFoYDzIwNTIwMTAxMDAwMDAwWjAnMC"
+        + "UCFHaRAHPru3BHei1kt+NQvuWU9rKNFw0yNjExMjIwMTMzNTJaMAoGCCqGSM49BAMCA0kAMEYCIQCp6RJIZB2Mvasp"
+        + "ulqSQSDc3eHgwNoyFmdJM7tJTa5NmAIhAKERCMpo0/u59nnxV9UVGL/ybXNG1uRRbhUYzSYA1a8Y"
 
     private static let yaml = """
         colour: red  # a comment

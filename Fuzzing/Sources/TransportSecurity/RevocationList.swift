@@ -1,0 +1,1 @@
+../../../Sources/TransportSecurity/RevocationList.swift
