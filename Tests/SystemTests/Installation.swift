@@ -75,7 +75,8 @@ final class Installation: @unchecked Sendable {
     }
 
     init(
-        _ kms: KMS, key: String, circuits: [URL], bodyMiB: Int?, openBaoAddress: String?, tls: Bool
+        _ kms: KMS, key: String, circuits: [URL], bodyMiB: Int?, openBaoAddress: String?, tls: Bool,
+        lines: [String: String]
     ) async throws {
         self.tls = tls
         folder = FileManager.default.temporaryDirectory.appendingPathComponent("hkms-system-\(UUID().uuidString)")
@@ -111,6 +112,10 @@ final class Installation: @unchecked Sendable {
             try Data((String(contentsOf: file, encoding: .utf8) + "limits: {bodyMiB: \(bodyMiB)}\n").utf8).write(
                 to: file)
         }
+        for (name, lines) in lines {
+            let file = folder.appendingPathComponent(name)
+            try Data((String(contentsOf: file, encoding: .utf8) + lines).utf8).write(to: file)
+        }
         let token = try String(contentsOf: folder.appendingPathComponent("developer.token"), encoding: .utf8)
             .trimmingCharacters(in: .whitespacesAndNewlines)
         let address = Self.url(tls, gatewayPort)
@@ -137,12 +142,14 @@ final class Installation: @unchecked Sendable {
     /// - Parameters:
     ///   - logLevel: of the gateway; nil for the default.
     ///   - probing: whether the gateway is asked by curl until it is ready; its log tells otherwise.
-    func start(logLevel: String? = nil, probing: Bool = true) async throws {
+    func start(logLevel: String? = nil, logFormat: String? = nil, probing: Bool = true) async throws {
         if unit == nil {
             unit = try launch("hkms-evaluator", "evaluator.yaml", log: "unit.log")
         }
         gateway = try launch(
-            "hkms", "hkms.yaml", options: logLevel.map { ["--log-level", $0] } ?? [], log: "gateway.log")
+            "hkms", "hkms.yaml",
+            options: (logLevel.map { ["--log-level", $0] } ?? []) + (logFormat.map { ["--log-format", $0] } ?? []),
+            log: "gateway.log")
         if !probing {
             let port = folder.appendingPathComponent("gateway.log")
             let before = Self.text(port).components(separatedBy: "hkms gateway is ready").count
@@ -190,13 +197,15 @@ final class Installation: @unchecked Sendable {
     deinit { for process in [gateway, unit] where process?.isRunning == true { process?.terminate() } }
 
     /// Runs `body` on an installation and stops it afterwards, whatever happens.
+    /// - Parameter lines: put at the end of configuration files, by their names.
     static func use(
         _ kms: KMS = .software, key: String = "hkms-\(UUID().uuidString)", circuits: [URL] = [],
-        bodyMiB: Int? = nil, openBaoAddress: String? = nil, tls: Bool = false,
+        bodyMiB: Int? = nil, openBaoAddress: String? = nil, tls: Bool = false, lines: [String: String] = [:],
         _ body: (Installation) async throws -> Void
     ) async throws {
         let installation = try await Installation(
-            kms, key: key, circuits: circuits, bodyMiB: bodyMiB, openBaoAddress: openBaoAddress, tls: tls)
+            kms, key: key, circuits: circuits, bodyMiB: bodyMiB, openBaoAddress: openBaoAddress, tls: tls,
+            lines: lines)
         do {
             try await body(installation)
         } catch {
