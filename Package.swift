@@ -278,7 +278,7 @@ let package = Package(
             name: "ObservabilityTests",
             dependencies: [
                 "KeyManagement", "KeyManagementTestSupport", "Observability", "ObservabilityExport", "SecretMemory",
-                "ServerKit", "ServiceKit", "TestSupport", "TrustedKMSSoftware", .coreMetrics, .httpTypes, .hummingbird,
+                "ServerKit", "ServiceKit", "TestSupport", .coreMetrics, .httpTypes, .hummingbird,
                 .hummingbirdTesting, .logging, .nioCore, .serviceLifecycle, .tracing, .yams,
             ],
             swiftSettings: swiftSettings),

@@ -28,6 +28,7 @@ public struct ProcessObservability: Sendable {
         var services: [any Service] = []
         if let listen = settings.metrics {
             MetricsSystem.bootstrap(registry)
+            Self.begin()
             registry.onScrape { LockedMemory.read(into: $0) }
             services += try MetricsServer(listen: listen, registry: registry, logger: logger).services()
         }
@@ -48,5 +49,13 @@ public struct ProcessObservability: Sendable {
             InstrumentationSystem.bootstrap(SpanTracer(sampling: Sampling(ratio: 0), queue: nil))
         }
         return ProcessObservability(registry: registry, services: services)
+    }
+
+    /// Counters that alerts look at begin with 0: a series that comes into being with its first event shows no increase.
+    private static func begin() {
+        for outcome in ["renewed", "failed"] { MetricCatalog.certificateReloads.increment(by: 0, outcome) }
+        for reason in ["queue-full", "refused", "shutdown", "unreachable"] {
+            MetricCatalog.spansDropped.increment(by: 0, reason)
+        }
     }
 }

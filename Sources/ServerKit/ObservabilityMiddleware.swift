@@ -75,7 +75,8 @@ private final class MeasuredRequest: Sendable {
     }
 
     func answered(route: String?, status: Int) {
-        let route = route ?? "unmatched"
+        // The router has a name of its own for what it does not find.
+        let route = route.flatMap { $0.hasPrefix("/") ? $0 : nil } ?? "unmatched"
         answer.withLock { $0 = (route, status) }
         if route == "/readyz" { MetricCatalog.ready.set(to: status == 200 ? 1 : 0) }
     }

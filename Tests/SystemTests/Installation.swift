@@ -75,7 +75,8 @@ final class Installation: @unchecked Sendable {
     }
 
     init(
-        _ kms: KMS, key: String, circuits: [URL], bodyMiB: Int?, openBaoAddress: String?, tls: Bool
+        _ kms: KMS, key: String, circuits: [URL], bodyMiB: Int?, openBaoAddress: String?, tls: Bool,
+        lines: [String: String]
     ) async throws {
         self.tls = tls
         folder = FileManager.default.temporaryDirectory.appendingPathComponent("hkms-system-\(UUID().uuidString)")
@@ -110,6 +111,10 @@ final class Installation: @unchecked Sendable {
             let file = folder.appendingPathComponent("hkms.yaml")
             try Data((String(contentsOf: file, encoding: .utf8) + "limits: {bodyMiB: \(bodyMiB)}\n").utf8).write(
                 to: file)
+        }
+        for (name, lines) in lines {
+            let file = folder.appendingPathComponent(name)
+            try Data((String(contentsOf: file, encoding: .utf8) + lines).utf8).write(to: file)
         }
         let token = try String(contentsOf: folder.appendingPathComponent("developer.token"), encoding: .utf8)
             .trimmingCharacters(in: .whitespacesAndNewlines)
@@ -215,13 +220,15 @@ final class Installation: @unchecked Sendable {
     deinit { for process in [gateway, unit] where process?.isRunning == true { process?.terminate() } }
 
     /// Runs `body` on an installation and stops it afterwards, whatever happens.
+    /// - Parameter lines: put at the end of configuration files, by their names.
     static func use(
         _ kms: KMS = .software, key: String = "hkms-\(UUID().uuidString)", circuits: [URL] = [],
-        bodyMiB: Int? = nil, openBaoAddress: String? = nil, tls: Bool = false,
+        bodyMiB: Int? = nil, openBaoAddress: String? = nil, tls: Bool = false, lines: [String: String] = [:],
         _ body: (Installation) async throws -> Void
     ) async throws {
         let installation = try await Installation(
-            kms, key: key, circuits: circuits, bodyMiB: bodyMiB, openBaoAddress: openBaoAddress, tls: tls)
+            kms, key: key, circuits: circuits, bodyMiB: bodyMiB, openBaoAddress: openBaoAddress, tls: tls,
+            lines: lines)
         do {
             try await body(installation)
         } catch {
