@@ -173,8 +173,9 @@ private struct OpenBaoIssuer {
 
     /// A token for whoever shows the certificate with this thumbprint (RFC 8705).
     func token(boundTo thumbprint: String) throws -> String {
+        // Two braces side by side would be a placeholder's.
         let role = [
-            "key": name, "client_id": audience, "ttl": "5m", "template": #"{"cnf": {"x5t#S256": "\#(thumbprint)"}}"#,
+            "key": name, "client_id": audience, "ttl": "5m", "template": #"{"cnf": {"x5t#S256": "\#(thumbprint)"} }"#,
         ]
         let body = try JSONSerialization.data(withJSONObject: role)
         try server.call("POST", "identity/oidc/role/\(name)-bound", String(decoding: body, as: UTF8.self))
