@@ -137,4 +137,26 @@ import Testing
             if case HKMSClientError.caCertificate("/nowhere.pem", _) = error { true } else { false }
         }
     }
+
+    @Test("a client shows a certificate or a token, and says which file it cannot use")
+    func clientCertificate() {
+        let files = CertificateFiles(certificate: "/nowhere.pem", key: "/nowhere.key")
+        #expect {
+            _ = try HKMSClient(address: "https://gateway", token: nil, clientCertificate: files)
+        } throws: { error in
+            if case HKMSClientError.clientCertificate("/nowhere.pem", "/nowhere.key", _) = error { true } else { false }
+        }
+        #expect {
+            _ = try HKMSClient(address: "https://gateway", token: nil)
+        } throws: { error in
+            if case HKMSClientError.invalidToken = error { true } else { false }
+        }
+        // It would not be shown there.
+        #expect {
+            _ = try HKMSClient(address: "http://127.0.0.1:1", token: "t", clientCertificate: files)
+        } throws: { error in
+            if case HKMSClientError.invalidArgument = error { true } else { false }
+        }
+    }
+
 }

@@ -1,3 +1,4 @@
+import Crypto
 import Foundation
 import HKMSClient
 import ServiceKit
@@ -57,6 +58,46 @@ import Testing
             #expect(answers == 1)
             await carol.shutdown()
             await renewed.shutdown()
+        }
+    }
+
+    @Test("a token that its issuer bound to a certificate is good over that certificate's connections alone")
+    func bound() async throws {
+        let bao = try OpenBaoIssuer()
+        try await Installation.use(tls: true) { installation in
+            let authority = try TestAuthority(of: installation)
+            let own = try authority.issue("own", "URI:spiffe://test/own")
+            let other = try authority.issue("other", "URI:spiffe://test/other")
+            try installation.takeCertificates(of: "    - name: spiffe://test/other\n")
+            let file = installation.folder.appendingPathComponent("hkms.yaml")
+            let yaml = try String(contentsOf: file, encoding: .utf8)
+            let identity = """
+                identity:
+                  oidc:
+                    - issuer: \(bao.issuer)
+                      audiences: [\(bao.audience)]
+                      algorithms: [ES256]
+                      authorities: \(bao.authorities)
+                """
+            try Data(yaml.replacingOccurrences(of: "identity:", with: identity).utf8).write(to: file)
+            installation.killGateway()
+            try await installation.start()
+
+            let der = installation.folder.appendingPathComponent("own.der")
+            let made = try Programs.run(
+                "/usr/bin/openssl", ["x509", "-in", own.certificate, "-outform", "DER", "-out", der.path])
+            try #require(made.status == 0, "\(made.error)")
+            let thumbprint = Base64URL.encode(Array(SHA256.hash(data: try Data(contentsOf: der))))
+            let token = try bao.token(boundTo: thumbprint)
+            let bound = try installation.client(own, token: token)
+            #expect(try await bound.keySets().body.keySets.isEmpty)
+            await bound.shutdown()
+            // Over another's certificate, which is a caller's by itself, and over none.
+            for certificate in [other, nil] {
+                let thief = try installation.client(certificate, token: token)
+                await expectProblem("unauthenticated", status: 401) { _ = try await thief.keySets() }
+                await thief.shutdown()
+            }
         }
     }
 }
@@ -128,6 +169,17 @@ private struct OpenBaoIssuer {
     func token(role: String? = nil) throws -> String {
         let answer = try server.call("GET", "identity/oidc/token/\(role ?? name)", token: userToken)
         return try Self.text(answer, "data", "token")
+    }
+
+    /// A token for whoever shows the certificate with this thumbprint (RFC 8705).
+    func token(boundTo thumbprint: String) throws -> String {
+        // Two braces side by side would be a placeholder's.
+        let role = [
+            "key": name, "client_id": audience, "ttl": "5m", "template": #"{"cnf": {"x5t#S256": "\#(thumbprint)"} }"#,
+        ]
+        let body = try JSONSerialization.data(withJSONObject: role)
+        try server.call("POST", "identity/oidc/role/\(name)-bound", String(decoding: body, as: UTF8.self))
+        return try token(role: name + "-bound")
     }
 
     /// The old key goes at once.
