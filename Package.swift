@@ -306,8 +306,8 @@ let package = Package(
             dependencies: [
                 "AccessPolicy", "Attestation", "AuditLog", "DataFiles", "EncryptedInference", "EvaluationUnit",
                 "Gateway",
-                "HomomorphicEncryption", "KeyManagement", "SecretMemory", "ServiceKit", "TrustedKMSOpenBao",
-                "TrustedKMSSoftware", .crypto, .httpTypes, .nioCore,
+                "HomomorphicEncryption", "KeyManagement", "Observability", "SecretMemory", "ServiceKit",
+                "TrustedKMSOpenBao", "TrustedKMSSoftware", .crypto, .httpTypes, .nioCore,
             ],
             swiftSettings: swiftSettings),
         .testTarget(

@@ -36,6 +36,7 @@ enum Parser: String, CaseIterable, Sendable {
     case request
     case requestSignature = "request-signature"
     case serverTiming = "server-timing"
+    case traceContext = "trace-context"
 
     case keystore
     case secretBase64 = "secret-base64"
@@ -85,6 +86,7 @@ enum Parser: String, CaseIterable, Sendable {
         case .request: readRequest(bytes)
         case .requestSignature: readRequestSignature(bytes)
         case .serverTiming: readServerTiming(bytes)
+        case .traceContext: readTraceContext(bytes)
 
         case .keystore: readKeystore(bytes)
         case .secretBase64: readSecretBase64(bytes)
