@@ -311,7 +311,8 @@ let package = Package(
             dependencies: [
                 "AccessPolicy", "Attestation", "AuditLog", "DataFiles", "EncryptedInference", "EvaluationUnit",
                 "Gateway",
-                "HomomorphicEncryption", "KeyManagement", "SecretMemory", "ServiceKit", "TransportSecurity",
+                "HomomorphicEncryption", "KeyManagement", "Observability", "SecretMemory", "ServiceKit",
+                "TransportSecurity",
                 "TrustedKMSOpenBao", "TrustedKMSSoftware", .crypto, .httpTypes, .nioCore,
             ],
             swiftSettings: swiftSettings),

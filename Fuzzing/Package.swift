@@ -111,7 +111,8 @@ let package = Package(
             dependencies: [
                 "AccessPolicy", "Attestation", "AuditLog", "DataFiles", "EncryptedInference", "EvaluationUnit",
                 "Gateway",
-                "HomomorphicEncryption", "KeyManagement", "RLWE", "SecretKeys", "SecretMemory", "ServiceKit",
+                "HomomorphicEncryption", "KeyManagement", "Observability", "RLWE", "SecretKeys", "SecretMemory",
+                "ServiceKit",
                 "TransportSecurity", "TrustedKMSOpenBao", "TrustedKMSSoftware", .complexModule, .crypto, .nioCore,
                 .product(name: "HTTPTypes", package: "swift-http-types"),
             ],

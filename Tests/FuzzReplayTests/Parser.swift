@@ -37,6 +37,7 @@ enum Parser: String, CaseIterable, Sendable {
     case requestSignature = "request-signature"
     case revocationList = "revocation-list"
     case serverTiming = "server-timing"
+    case traceContext = "trace-context"
 
     case keystore
     case secretBase64 = "secret-base64"
@@ -87,6 +88,7 @@ enum Parser: String, CaseIterable, Sendable {
         case .requestSignature: readRequestSignature(bytes)
         case .revocationList: readRevocationList(bytes)
         case .serverTiming: readServerTiming(bytes)
+        case .traceContext: readTraceContext(bytes)
 
         case .keystore: readKeystore(bytes)
         case .secretBase64: readSecretBase64(bytes)

@@ -4,6 +4,7 @@ import Foundation
 import HTTPTypes
 import HomomorphicEncryption
 import NIOCore
+import Observability
 import ServiceKit
 
 /// The first byte of an input names the type of the body that follows.
@@ -92,6 +93,19 @@ func readServerTiming(_ bytes: [UInt8]) {
     let again = ServerTiming(fieldValue: read.fieldValue)
     precondition(again.entries.map(\.name) == read.entries.map(\.name), "what is written is read")
     precondition(again.fieldValue == read.fieldValue, "and written again")
+}
+
+/// Lines of an input: traceparent, tracestate.
+func readTraceContext(_ bytes: [UInt8]) {
+    let lines = bytes.split(separator: UInt8(ascii: "\n"), maxSplits: 1, omittingEmptySubsequences: false)
+        .map { String(decoding: $0, as: UTF8.self) }
+    if let trace = lines.first.flatMap({ TraceContext(traceparent: $0) }) {
+        precondition(TraceContext(traceparent: trace.traceparent) == trace, "what is written is read")
+    }
+    if lines.count == 2, let state = TraceState(lines[1]) {
+        precondition(state.text.utf8.count <= TraceState.maximumBytes, "no more is passed on")
+        precondition(TraceState(state.text)?.text == state.text, "what is written is read")
+    }
 }
 
 /// Lines of an input: Signature-Input, Signature, Content-Digest, and the request's target.

@@ -74,6 +74,12 @@ enum Seeds {
         case .requestSignature: [try signature()]
         case .revocationList:
             [text(revocationList), Array(Data(base64Encoded: firstRevocationList) ?? Data())]
+        case .traceContext:
+            [
+                text(
+                    "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\nrojo=00f067aa0ba902b7,congo=t61rcWkgMzE"),
+                text("cc-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00-x\na@b=c d ,\te=f"),
+            ]
         case .serverTiming: [text("seal;dur=12.5, open;desc=\"a, \\\"b\";dur=3;x"), text("a;dur=\"1e3\"")]
 
         case .keystore: [text(keystore)]
