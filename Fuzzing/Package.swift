@@ -102,7 +102,8 @@ let package = Package(
         .target(
             name: "Gateway",
             dependencies: [
-                "Attestation", "EncryptedInference", "HomomorphicEncryption", "KeyManagement", "SecretMemory",
+                "Attestation", "AuditLog", "EncryptedInference", "HomomorphicEncryption", "KeyManagement",
+                "SecretMemory",
                 "ServerKit", "ServiceKit",
             ],
             swiftSettings: swiftSettings),
