@@ -71,6 +71,8 @@ public actor TraceExporter: Service {
         configuration.redirectConfiguration = .disallow
         configuration.httpVersion = .http1Only
         configuration.timeout.connect = .seconds(5)
+        // Who tries again, and when, is decided here.
+        configuration.connectionPool.retryConnectionEstablishment = false
         // Sending spans makes none.
         configuration.tracing.tracer = nil
         client = HTTPClient(eventLoopGroup: HTTPClient.defaultEventLoopGroup, configuration: configuration)

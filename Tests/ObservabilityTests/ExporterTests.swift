@@ -57,7 +57,10 @@ import Tracing
             try await withThrowingTaskGroup(of: Void.self) { tasks in
                 tasks.addTask { try await group.run() }
                 _ = await starts.first { true }
-                for _ in 0..<6000 where !done() { try await Task.sleep(for: .milliseconds(5)) }
+                for _ in 0..<6000 {
+                    if done() { break }
+                    try await Task.sleep(for: .milliseconds(5))
+                }
                 await group.triggerGracefulShutdown()
                 try await tasks.waitForAll()
             }
