@@ -14,6 +14,8 @@ public final class AuditTrail: Sendable {
     private static let maximumWaiting = 65_536
     /// How long an operation waits for a required sink.
     private static let sinkTimeout = Duration.seconds(10)
+    /// How long a batch may take before the log counts as one that cannot be written.
+    private static let writeTimeout = Duration.seconds(10)
     /// How long the sinks get at the end for what waits.
     private static let shutdownTimeout = Duration.seconds(5)
 
@@ -23,6 +25,7 @@ public final class AuditTrail: Sendable {
     // One thread, because a flush blocks.
     private let queue = DispatchQueue(label: "hkms.audit-log")
     private let pause: Duration
+    private let directory: String
 
     private struct State {
         var waiting: [Waiter] = []
@@ -31,6 +34,8 @@ public final class AuditTrail: Sendable {
         var head: AuditHead
         var failure: AuditError?
         var nextAttempt = ContinuousClock.now
+        /// While a batch is under way.
+        var writingSince: ContinuousClock.Instant?
         var closing: CheckedContinuation<Void, Never>?
     }
 
@@ -65,6 +70,7 @@ public final class AuditTrail: Sendable {
         self.files = Mutex(files)
         deliveries = sinks.map { SinkDelivery($0, capacity: configuration.queued) }
         self.pause = pause
+        directory = configuration.directory
     }
 
     /// The last line that is on the device. Kept elsewhere, it shows later that nothing before it was cut off.
@@ -75,12 +81,15 @@ public final class AuditTrail: Sendable {
 
     /// Puts an operation on record. Does not end before the record is on the device and, where there are required
     /// sinks, with them; a cancelled task's record is written all the same.
+    /// - Parameter awaitsSinks: false where an error is answered anyway, so that a required sink that is behind is not
+    ///   waited for.
     /// - Returns: the record's line.
     /// - Throws: where the record is not there; then the operation must not be answered but by the error. The record
     ///   itself is kept and written late, if there is room and the process lives on.
     @discardableResult
-    public func append(_ record: AuditRecord) async throws(AuditError) -> AuditHead {
+    public func append(_ record: AuditRecord, awaitsSinks: Bool = true) async throws(AuditError) -> AuditHead {
         let head = try await submit(record).get()
+        guard awaitsSinks else { return head }
         for delivery in deliveries where delivery.sink.isRequired {
             guard await delivery.wait(for: head.sequence, atMost: Self.sinkTimeout) else {
                 throw .sink(name: delivery.sink.name, reason: delivery.status.failure ?? "it took too long")
@@ -96,8 +105,11 @@ public final class AuditTrail: Sendable {
             if let failure = delivery.status.failure { throw .sink(name: delivery.sink.name, reason: failure) }
             if delivery.isFull { throw .sink(name: delivery.sink.name, reason: "too many records wait for it") }
         }
-        let (isClosed, failure) = state.withLock { ($0.isClosed, $0.failure) }
+        let (isClosed, failure, since) = state.withLock { ($0.isClosed, $0.failure, $0.writingSince) }
         if isClosed { throw .closed }
+        if let since, ContinuousClock.now - since > Self.writeTimeout {
+            throw .unwritable(directory: directory, reason: "its device does not answer")
+        }
         if failure != nil { _ = try await submit(nil).get() }
     }
 
@@ -171,6 +183,8 @@ public final class AuditTrail: Sendable {
         if failure == nil, records.isEmpty {
             return .success(AuditBatch(after: head, time: AuditTime(microseconds: 0)))
         }
+        state.withLock { $0.writingSince = .now }
+        defer { state.withLock { $0.writingSince = nil } }
         let result: Result<AuditBatch, AuditError> = files.withLock { files in
             do throws(AuditError) {
                 return .success(try files.commit(records))

@@ -21,8 +21,16 @@ final class SinkDelivery: Sendable {
         var dropped = 0
         var failure: String?
         var waiters: [Int: Waiter] = [:]
+        /// Of lines that were dropped, as long as somebody may ask for them.
+        var gaps: [ClosedRange<Int>] = []
         var nextWaiter = 0
         var task: Task<Void, Never>?
+
+        /// Told of a gap, the sink still lacks its lines. Who waited for one does so for some seconds only.
+        mutating func remember(_ gap: ClosedRange<Int>) {
+            gaps.append(gap)
+            if gaps.count > 64 { gaps.removeFirst() }
+        }
     }
 
     private struct Waiter {
@@ -73,7 +81,8 @@ final class SinkDelivery: Sendable {
     /// - Returns: false where it has not in time.
     func wait(for sequence: Int, atMost limit: Duration) async -> Bool {
         await withCheckedContinuation { turn in
-            let isThere = state.withLock { state in
+            let isThere: Bool? = state.withLock { state in
+                if state.gaps.contains(where: { $0.contains(sequence) }) { return false }
                 if state.delivered >= sequence { return true }
                 let id = state.nextWaiter
                 state.nextWaiter += 1
@@ -83,9 +92,9 @@ final class SinkDelivery: Sendable {
                     self.state.withLock { $0.waiters.removeValue(forKey: id) }?.turn.resume(returning: false)
                 }
                 state.waiters[id] = Waiter(sequence: sequence, turn: turn, timer: timer)
-                return false
+                return nil
             }
-            if isThere { turn.resume(returning: true) }
+            if let isThere { turn.resume(returning: isThere) }
         }
     }
 
@@ -132,6 +141,7 @@ final class SinkDelivery: Sendable {
         let woken = state.withLock { state -> [Waiter] in
             state.failure = nil
             for copy in copies { state.delivered = max(state.delivered, copy.last) }
+            for copy in copies where copy.isGap { state.remember(copy.first...copy.last) }
             // A gap at the end may have grown while it was told: what it grew by is told again.
             let last = copies[copies.count - 1]
             let grown = state.queue[copies.count - 1]
@@ -141,9 +151,10 @@ final class SinkDelivery: Sendable {
             for id in ready.keys { state.waiters[id] = nil }
             return Array(ready.values)
         }
+        let gaps = state.withLock { $0.gaps }
         for waiter in woken {
             waiter.timer.cancel()
-            waiter.turn.resume(returning: true)
+            waiter.turn.resume(returning: !gaps.contains { $0.contains(waiter.sequence) })
         }
     }
 }

@@ -28,6 +28,8 @@ final class HTTPSink: AuditSink {
         origin = "\(installation)/\(gateway)"
         var configuration = HTTPClient.Configuration()
         configuration.tlsConfiguration = try AuditSinkFactory.tls(settings)
+        // The limit of a request ends with its answer's head.
+        configuration.timeout.read = Self.timeout
         // Records and the token go where the operator says, and nowhere else.
         configuration.redirectConfiguration = .disallow
         client = HTTPClient(eventLoopGroup: HTTPClient.defaultEventLoopGroup, configuration: configuration)

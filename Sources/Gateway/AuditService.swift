@@ -19,6 +19,11 @@ struct AuditService: Service {
     /// Under which name ``Anchors`` keeps a gateway's head.
     static func anchor(of gateway: String) -> String { "audit-head.\(gateway)" }
 
+    /// Keeps the head now: at the start, so that no moment of the log's life is without.
+    func begin() async throws(KeyManagementError) {
+        try await anchors.write(audit.head.description, to: Self.anchor(of: gateway))
+    }
+
     func run() async throws {
         while !Task.isShuttingDownGracefully, !Task.isCancelled {
             await cancelWhenGracefulShutdown { try? await Task.sleep(for: Self.interval) }

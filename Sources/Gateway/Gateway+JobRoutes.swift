@@ -10,24 +10,27 @@ import ServiceKit
 extension Gateway {
     func addJobRoutes(to group: RouterGroup<ServiceContext>) {
         group.post { [self] request, context in
-            guard let keySet = request.uri.queryParameters["keyset"].map(String.init),
-                let name = request.uri.queryParameters["model"].map(String.init)
-            else {
-                throw Problem.badRequest(
-                    "the query lacks keyset or model", fix: "POST /v1/jobs?keyset=ID&model=NAME with a bundle.")
-            }
-            return try await operate(.evaluate, context) { operation in
-                try await openJob(request, keySet: keySet, model: name, operation)
+            try await operate(.evaluate, context) { operation in
+                guard let keySet = request.uri.queryParameters["keyset"].map(String.init),
+                    let name = request.uri.queryParameters["model"].map(String.init)
+                else {
+                    throw Problem.badRequest(
+                        "the query lacks keyset or model", fix: "POST /v1/jobs?keyset=ID&model=NAME with a bundle.")
+                }
+                return try await openJob(request, keySet: keySet, model: name, operation)
             }
         }
         group.get { [self] _, context in
             try await operate(.show, context) { operation in
-                var known: [String: KeySetAccess] = [:]
-                let jobs = await operation.shown(of: try await manager.jobs(as: operation.requester)) { job in
-                    if known[job.keySet] == nil {
-                        known[job.keySet] = try? await manager.access(to: job.keySet, as: operation.requester)
-                    }
-                    return known[job.keySet]
+                var known: [String: KeySetAccess?] = [:]
+                let jobs = try await operation.shown(of: manager.jobs(as: operation.requester)) { job in
+                    if let access = known[job.keySet] { return access }
+                    let access: KeySetAccess?
+                    do throws(KeyManagementError) {
+                        access = try await manager.access(to: job.keySet, as: operation.requester)
+                    } catch .unknownKeySet { access = nil }
+                    known[job.keySet] = .some(access)
+                    return access
                 }
                 return try Response.json(JobList(jobs: jobs.map { JobInfo($0) }))
             }
@@ -72,17 +75,20 @@ extension Gateway {
         try await permit(operation, on: keySet, model: name)
         let inputs = try await bundle(request).map { ReceivedCiphertext($0) }
         operation.note(inputs.map(\.digest))
+        _ = try await permitAgain(operation, on: keySet, model: name)
         let requester = operation.requester
         let manifest = try await manager.signedManifest(keySet, as: requester)
         let model = try await units.model(named: name, for: manifest.body)
         operation.note(model: name, unit: model.client.unit.name)
         try requireKeys(manifest.body, for: model.descriptor.profile)
         let job = try await jobs.start {
-            try await manager.openJob(
+            let job = try await manager.openJob(
                 inputs: inputs.map(\.digest), keySet: keySet, profile: model.descriptor.profile,
                 unit: model.client.unit.registered, keepsOutputs: true, as: requester)
+            operation.note("job", job.body.job)
+            return job
         } _: { [self] job in
-            await run(job, inputs: inputs.map(\.bytes), model: model, for: operation)
+            await run(job, inputs: inputs.map(\.bytes), model: model, for: operation.continuation())
         }
         guard let job else {
             throw Problem(
@@ -90,7 +96,6 @@ extension Gateway {
                 detail: "This gateway runs \(configuration.jobs) jobs at a time.",
                 fix: "Retry when a job is finished; the operator may raise limits.jobs.", retryAfterSeconds: 5)
         }
-        operation.note("job", job.body.job)
         var response = try Response.json(
             JobInfo(try await manager.job(job.body.job, as: requester)), status: .accepted)
         response.headers[.location] = "/v1/jobs/\(job.body.job)"

@@ -71,13 +71,17 @@ extension Gateway {
             }
         }
         group.get("{id}/evaluation-keys/relinearization") { [self] _, context in
-            try await evaluationKey("relinearization", context)
+            try await operate(.evaluationKeysFetch, context) { operation in
+                try await evaluationKey("relinearization", context, operation)
+            }
         }
         group.get("{id}/evaluation-keys/galois/{element}") { [self] _, context in
-            guard let element = UInt32(try parameter("element", context)) else {
-                throw Problem.badRequest("a Galois element is a number", fix: "GET .../evaluation-keys lists them.")
+            try await operate(.evaluationKeysFetch, context) { operation in
+                guard let element = UInt32(try parameter("element", context)) else {
+                    throw Problem.badRequest("a Galois element is a number", fix: "GET .../evaluation-keys lists them.")
+                }
+                return try await evaluationKey("galois-\(element)", context, operation)
             }
-            return try await evaluationKey("galois-\(element)", context)
         }
         group.post("{id}/encrypt") { [self] request, context in
             try await operate(.encrypt, context) { operation in
@@ -108,20 +112,20 @@ extension Gateway {
         return try await manager.show(id, as: operation.requester)
     }
 
-    private func evaluationKey(_ name: String, _ context: ServiceContext) async throws -> Response {
-        try await operate(.evaluationKeysFetch, context) { operation in
-            let id = try parameter("id", context)
-            try await permit(operation, on: id)
-            operation.note("key", name)
-            return Response.bytes(
-                try await manager.evaluationKey(name, of: id, as: operation.requester), type: MediaType.octetStream)
-        }
+    private func evaluationKey(
+        _ name: String, _ context: ServiceContext, _ operation: RequestedOperation
+    ) async throws -> Response {
+        let id = try parameter("id", context)
+        operation.note("key", name)
+        try await permit(operation, on: id)
+        return Response.bytes(
+            try await manager.evaluationKey(name, of: id, as: operation.requester), type: MediaType.octetStream)
     }
 
     private func register(_ request: Request, _ operation: RequestedOperation) async throws -> Response {
         let body = try await request.decodeJSON(RegisterRequest.self, limit: 1 << 20)
         // Before anything is planned for the request.
-        try permitRegistration(body, operation)
+        try await permitRegistration(body, operation)
         let (registration, report) = try await registration(body, operation.requester)
         let result = try await manager.register(registration, as: operation.requester)
         operation.note(registered: result.keySet.manifest)
@@ -134,10 +138,12 @@ extension Gateway {
     private func encrypt(
         _ request: Request, under keySet: String, _ operation: RequestedOperation
     ) async throws -> Response {
+        // Whose it is not makes nobody read a body.
         operation.note(keySet: keySet)
+        _ = try await manager.access(to: keySet, as: operation.requester)
         let body = try await request.decodeJSON(
             EncryptRequest.self, limit: configuration.bodyBytes, integerMembers: EncryptRequest.integerMembers)
-        try await permit(operation, on: keySet, model: body.model)
+        _ = try await permitAgain(operation, on: keySet, model: body.model)
         let result = try await encrypt(body, under: keySet, as: operation.requester)
         operation.note(result.digests)
         let timings = ServerTiming(result.timings)
@@ -153,14 +159,25 @@ extension Gateway {
     private func decrypt(
         _ request: Request, of keySet: String, _ operation: RequestedOperation
     ) async throws -> Response {
-        let access = try await permit(operation, on: keySet)
+        try await permit(operation, on: keySet)
         let query = try DecryptQuery(request.uri.queryParameters)
         let ciphertexts = try await bundle(request).map { ReceivedCiphertext($0) }
         operation.note(ciphertexts.map(\.digest))
-        let result = try await manager.decrypt(
-            ciphertexts, of: keySet, count: query.count, form: query.form, expecting: query.release,
-            allowsUnvouched: operation.allows(.decryptAny, on: access), as: operation.requester)
-        if result.exposes { operation.became(.decryptAny) }
+        let access = try await permitAgain(operation, on: keySet)
+        let allowsUnvouched = operation.allows(.decryptAny, on: access)
+        let result: DecryptionResult
+        do throws(KeyManagementError) {
+            result = try await manager.decrypt(
+                ciphertexts, of: keySet, count: query.count, form: query.form, expecting: query.release,
+                allowsUnvouched: allowsUnvouched, as: operation.requester)
+        } catch {
+            // Where nothing but the policy stood in the way, it is the policy's denial.
+            if case .notVouched = error, !allowsUnvouched, manager.grantsUnvouched(access, to: operation.requester) {
+                try operation.permit(.decryptAny, on: access)
+            }
+            throw error
+        }
+        if result.exposes { try operation.permit(.decryptAny, on: access) }
         operation.note("release", result.release.rawValue)
         let vectors = result.vectors.map { vector in
             EncryptRequest.Vector(

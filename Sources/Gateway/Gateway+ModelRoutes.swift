@@ -104,7 +104,7 @@ extension Gateway {
             throw error
         }
         let decrypted = try await manager.decrypt(
-            outputs, of: keySet, count: profile.batch, as: requester)
+            outputs, of: keySet, count: profile.batch, allowsUnvouched: false, as: requester)
         timings.merge(decrypted.timings)
         return Prediction(
             response: try response(

@@ -20,9 +20,14 @@ extension Gateway {
         do {
             try await audit.checkHealth()
             response = try await body(operation)
+            guard operation.wasAsked else {
+                throw KeyManagementError.internalFailure(reason: "the access policy was not asked")
+            }
         } catch {
             let outcome = error is CancellationError ? "cancelled" : nil
-            try await audit.append(operation.record(problems.problem(for: error), outcome: outcome))
+            try await audit.append(
+                operation.record(problems.problem(for: error), outcome: outcome),
+                awaitsSinks: !(error is AuditError))
             throw error
         }
         try await audit.append(operation.record())
@@ -39,6 +44,16 @@ extension Gateway {
         let access = try await manager.access(to: keySet, as: operation.requester)
         try operation.permit(on: access, model: model)
         return access
+    }
+}
+
+extension Gateway {
+    /// The same again, by what counts now: the body that came meanwhile may have taken its time.
+    func permitAgain(
+        _ operation: RequestedOperation, on keySet: String, model: String? = nil
+    ) async throws -> KeySetAccess {
+        operation.renew(policy: policy.policy, time: clock())
+        return try await permit(operation, on: keySet, model: model)
     }
 }
 
@@ -71,7 +86,8 @@ final class FailedAuthentications: RouterMiddleware {
                     caller: nil, action: "authenticate", parameters: parameters, decision: .denied,
                     rule: "denied: nobody was identified", requestID: context.requestID, traceID: context.traceID,
                     outcome: (error as? any ProblemConvertible)?.problem.name ?? "internal-error",
-                    microseconds: context.microseconds))
+                    microseconds: context.microseconds),
+                awaitsSinks: (try? await audit.checkHealth()) != nil)
             throw error
         }
     }

@@ -10,10 +10,14 @@ extension Gateway {
     /// Asks the policy for a registration, by what its body says and the configuration fills in.
     func permitRegistration(
         _ body: RegisterRequest, _ operation: RequestedOperation
-    ) throws {
+    ) async throws {
         operation.note("mode", body.mode)
         if let preset = body.preset { operation.note("preset", preset) }
-        let isFlooded = body.model != nil && body.release ?? "flooded" == ReleaseNoise.flooded.rawValue
+        var isFlooded = body.model != nil && body.release ?? "flooded" == ReleaseNoise.flooded.rawValue
+        if isFlooded, let model = body.model {
+            // Exact integers are not.
+            isFlooded = try await units.model(named: model).descriptor.profile.parameters.scheme == .ckks
+        }
         let asked = body.audience.flatMap { ReleaseAudience(rawValue: $0) }
         try operation.permitNew(
             ownedBy: owner(of: body, operation.requester), model: body.model,

@@ -101,8 +101,7 @@ public final class Gateway: Sendable {
             services: [ShutdownService { [self] in await shutdown() }],
             onServerRunning: { channel in await onReady(channel.localAddress?.port) }, logger: logger)
         // What stands first stops last: the log takes what the requests in flight end with.
-        return [AuditService(audit: audit, anchors: anchors, gateway: configuration.gateway, logger: logger)]
-            + [PolicyReloadService(policy: policy, audit: audit, logger: logger)]
+        return [auditService, PolicyReloadService(policy: policy, audit: audit, logger: logger)]
             + connections.services + transports.flatMap(\.services) + [application, requests.service()]
     }
 
@@ -129,8 +128,13 @@ public final class Gateway: Sendable {
             AuditRecord(
                 caller: nil, action: "gateway.start", parameters: ["policy": policy.digest], decision: .allowed,
                 rule: "allowed by the operator"))
+        try await auditService.begin()
         let count = try await manager.removeAbandonedRegistrations()
         if count > 0 { logger.notice("removed registrations that were broken off", metadata: ["count": "\(count)"]) }
+    }
+
+    private var auditService: AuditService {
+        AuditService(audit: audit, anchors: anchors, gateway: configuration.gateway, logger: logger)
     }
 
     /// Every route. `/v1` needs a bearer token or a client certificate.
@@ -168,7 +172,14 @@ public final class Gateway: Sendable {
         if problems.isEmpty {
             problems = await manager.unavailableSystems() + authenticator.problems()
             problems += revocation?.problems(at: clock()) ?? []
-            do { try await audit.checkHealth() } catch { problems.append("audit log: \(error)") }
+            do throws(AuditError) { try await audit.checkHealth() } catch {
+                // Where it lies is for the log: who asks here need not be anybody.
+                if case .unwritable(_, let reason) = error {
+                    problems.append("audit log: cannot be written: \(reason)")
+                } else {
+                    problems.append("audit log: \(error)")
+                }
+            }
         }
         var warnings: [String] = []
         // Where the file is wrong is for the log: who asks here need not be anybody.

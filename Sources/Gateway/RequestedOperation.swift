@@ -19,14 +19,14 @@ final class RequestedOperation: Sendable {
     let requester: Requester
     private let principal: Principal
     private let context: ServiceContext
-    /// One for the whole request, whatever is reloaded meanwhile.
-    private let policy: Policy
     private let tenant: String
-    private let time: Date
     private let address: IPAddress?
     private let state: Mutex<State>
 
     private struct State {
+        /// One for all questions, whatever is reloaded meanwhile, until ``renew(policy:time:)``.
+        var policy: Policy
+        var time: Date
         var action: AccessAction
         var keySet: String?
         var keySetVersion: Int?
@@ -35,6 +35,8 @@ final class RequestedOperation: Sendable {
         var parameters: [String: String] = [:]
         var ciphertexts: [Digest] = []
         var decision: AccessDecision?
+        /// Whether the policy was asked, for one thing or for each of a list.
+        var wasAsked = false
     }
 
     /// - Parameter tenant: the gateway's.
@@ -45,19 +47,34 @@ final class RequestedOperation: Sendable {
         guard let principal = context.principal else { throw BearerMiddleware.unauthenticated }
         self.principal = principal
         self.context = context
-        self.policy = policy
         self.tenant = tenant
-        self.time = time
         requester = Requester(
             issuer: principal.issuer, subject: principal.subject, tenant: principal.tenant, groups: principal.groups)
         address = context.remoteAddress.flatMap { IPAddress($0) }
-        state = Mutex(State(action: action))
+        state = Mutex(State(policy: policy, time: time, action: action))
+    }
+
+    private init(copying other: RequestedOperation) {
+        (requester, principal, context) = (other.requester, other.principal, other.context)
+        (tenant, address) = (other.tenant, other.address)
+        state = Mutex(other.state.withLock { $0 })
+    }
+
+    /// What goes on in the background after the answer, and is on record by itself.
+    func continuation() -> RequestedOperation { RequestedOperation(copying: self) }
+
+    /// Whether the policy was asked: what ends well without was forgotten by its route.
+    var wasAsked: Bool { state.withLock { $0.wasAsked } }
+
+    /// The policy and the time that count from here on: a body may take long to arrive.
+    func renew(policy: Policy, time: Date) {
+        state.withLock { ($0.policy, $0.time) = (policy, time) }
     }
 
     // MARK: Policy
 
     /// Asks the policy for the operation on a key set that the requester may use.
-    /// - Parameter model: the one that the request names; else the key set's own counts.
+    /// - Parameter model: the one that the request names. The key set's own must be allowed, too: it may be another.
     /// - Throws: `AccessDenied`.
     func permit(on access: KeySetAccess, model: String? = nil) throws(AccessDenied) {
         let action = state.withLock { state in
@@ -65,14 +82,23 @@ final class RequestedOperation: Sendable {
             state.keySetVersion = access.manifestVersion
             return state.action
         }
+        if let model, let own = access.manifest?.profile?.model, own != model {
+            try require(question(action, on: access, model: own))
+        }
         try require(question(action, on: access, model: model))
+    }
+
+    /// The same for another action than the one that was asked for, which then goes on record in its place.
+    func permit(_ action: AccessAction, on access: KeySetAccess) throws(AccessDenied) {
+        state.withLock { $0.action = action }
+        try permit(on: access)
     }
 
     /// The same for a key set that the operation makes.
     func permitNew(
         ownedBy owner: KeySetOwner, model: String?, decryptionsLeft: Int?, audience: ReleaseAudience
     ) throws(AccessDenied) {
-        let action = state.withLock { $0.action }
+        let (action, time) = state.withLock { ($0.action, $0.time) }
         try require(
             AccessRequest(
                 action, by: principal, tenant: tenant, keySet: .new, owner: AccessRequest.Owner(owner), model: model,
@@ -82,32 +108,32 @@ final class RequestedOperation: Sendable {
 
     /// The same for what is of no key set.
     func permit() throws(AccessDenied) {
-        let action = state.withLock { $0.action }
+        let (action, time) = state.withLock { ($0.action, $0.time) }
         try require(AccessRequest(action, by: principal, tenant: tenant, time: time, address: address))
     }
 
     /// Whether the policy would allow an action; nothing is put on record.
     func allows(_ action: AccessAction, on access: KeySetAccess) -> Bool {
-        policy.decide(question(action, on: access, model: nil)).isAllowed
+        state.withLock { $0.policy }.decide(question(action, on: access, model: nil)).isAllowed
     }
 
-    /// Those of a list of key sets, and what else goes with one, that may be shown. Where no key set is known, because
-    /// it is not the requester's any more, only a rule that asks for none of its properties allows it.
+    /// Those of a list of key sets, or of what goes with one, that may be shown.
+    /// - Parameter access: nil for what is not the requester's, or not any more.
     func shown<Element>(
-        of elements: [Element], _ access: (Element) async -> KeySetAccess?
-    ) async -> [Element] {
+        of elements: [Element], _ access: (Element) async throws -> KeySetAccess?
+    ) async rethrows -> [Element] {
         var shown: [Element] = []
         for element in elements {
-            let unknown = AccessRequest(.show, by: principal, tenant: tenant, time: time, address: address)
-            let asked = await access(element).map { question(.show, on: $0, model: nil) } ?? unknown
-            if policy.decide(asked).isAllowed { shown.append(element) }
+            if let access = try await access(element), allows(.show, on: access) { shown.append(element) }
         }
+        state.withLock { $0.wasAsked = true }
         note("shown", "\(shown.count) of \(elements.count)")
         return shown
     }
 
     private func question(_ action: AccessAction, on access: KeySetAccess, model: String?) -> AccessRequest {
-        AccessRequest(
+        let time = state.withLock { $0.time }
+        return AccessRequest(
             action, by: principal, tenant: access.tenant, keySet: .id(access.keySet),
             owner: AccessRequest.Owner(access.owner), model: model ?? access.manifest?.profile?.model, time: time,
             address: address, decryptionsLeft: .init(access.decryptionsLeft),
@@ -115,7 +141,11 @@ final class RequestedOperation: Sendable {
     }
 
     private func require(_ question: AccessRequest) throws(AccessDenied) {
-        state.withLock { $0.model = question.model ?? $0.model }
+        let policy = state.withLock { state in
+            state.model = question.model ?? state.model
+            state.wasAsked = true
+            return state.policy
+        }
         do {
             let decision = try policy.require(question)
             state.withLock { $0.decision = decision }
@@ -126,9 +156,6 @@ final class RequestedOperation: Sendable {
     }
 
     // MARK: Record
-
-    /// What the operation turned out to be: decryption of anything where one of job results was asked for.
-    func became(_ action: AccessAction) { state.withLock { $0.action = action } }
 
     func note(keySet: String, version: Int? = nil) {
         state.withLock {
@@ -170,11 +197,11 @@ final class RequestedOperation: Sendable {
         _ decision: AccessDecision?, _ problem: Problem?
     ) -> (AuditRecord.Decision, rule: String) {
         if let decision, !decision.isAllowed { return (.denied, decision.description) }
-        switch problem?.status {
+        switch problem?.name {
         case nil: return (.allowed, decision?.description ?? "allowed by each key set's own rule")
-        case 404: return (.denied, "denied by ownership")
-        case 403: return (.denied, "denied by the key set")
+        case "unknown-key-set", "unknown-job": return (.denied, "denied by ownership")
         default:
+            if problem?.status == 403 { return (.denied, "denied by the key set") }
             guard let decision else { return (.denied, "denied: no rule was asked") }
             return (.allowed, decision.description)
         }

@@ -63,7 +63,7 @@ extension KeyManager {
     ///     and configuration grant it, too.
     public func decrypt(
         _ ciphertexts: [ReceivedCiphertext], of keySet: String, count: Int? = nil, form: ValueForm = .standard,
-        expecting expected: ReleaseNoise? = nil, allowsUnvouched: Bool = true,
+        expecting expected: ReleaseNoise? = nil, allowsUnvouched: Bool,
         as requester: Requester
     ) async throws(KeyManagementError) -> DecryptionResult {
         guard (1...Self.maximumVectors).contains(ciphertexts.count) else {
@@ -163,14 +163,20 @@ extension KeyManager {
         }
     }
 
-    /// The same for ciphertexts whose digests nobody else needs.
+    /// Whether key set and configuration grant the requester `decrypt.any`.
+    public func grantsUnvouched(_ access: KeySetAccess, to requester: Requester) -> Bool {
+        access.manifest?.policy.decryptAny == true && access.owner == requester.owner
+            && configuration.decryptAnyOwners.contains(access.owner)
+    }
+
+    /// The same for ciphertexts whose digests nobody else needs, and nobody to ask beside key set and configuration.
     public func decrypt(
         _ ciphertexts: [[UInt8]], of keySet: String, count: Int? = nil, form: ValueForm = .standard,
         expecting expected: ReleaseNoise? = nil, as requester: Requester
     ) async throws(KeyManagementError) -> DecryptionResult {
         try await decrypt(
             ciphertexts.map { ReceivedCiphertext($0) }, of: keySet, count: count, form: form, expecting: expected,
-            as: requester)
+            allowsUnvouched: true, as: requester)
     }
 
     private static func exhausted() -> KeyManagementError {

@@ -8,7 +8,7 @@ public struct KeySetAccess: Sendable, Hashable {
     public let manifestVersion: Int
     /// nil where no limit was set.
     public let decryptionsLeft: Int?
-    /// nil where the manifest cannot be read now: what then is asked of the key set fails by name.
+    /// nil where the manifest is damaged: what then is asked of the key set fails by name.
     public let manifest: KeySetManifest?
 
     fileprivate init(_ row: KeySetRow, _ manifest: KeySetManifest?) {
@@ -33,11 +33,15 @@ public struct KeySetAccess: Sendable, Hashable {
 
 extension KeyManager {
     /// The first of two gates: a key set is there for its owner, or for the members of the group that owns it.
-    /// - Throws: `unknownKeySet` for everybody else, whether it exists or not.
+    /// - Throws: `unknownKeySet` for everybody else, whether it exists or not; what keeps the stores from being read.
     public func access(
         to keySet: String, as requester: Requester
     ) async throws(KeyManagementError) -> KeySetAccess {
         let row = try await row(keySet, for: requester).row
-        return KeySetAccess(row, try? await manifest(row).body)
+        do {
+            return KeySetAccess(row, try await manifest(row).body)
+        } catch .objectTampered, .objectMissing, .statementRejected {
+            return KeySetAccess(row, nil)
+        }
     }
 }

@@ -71,6 +71,8 @@ public actor TraceExporter: Service {
         configuration.redirectConfiguration = .disallow
         configuration.httpVersion = .http1Only
         configuration.timeout.connect = .seconds(5)
+        // The limit of a request ends with its answer's head.
+        configuration.timeout.read = Self.timeout
         // Who tries again, and when, is decided here.
         configuration.connectionPool.retryConnectionEstablishment = false
         // Sending spans makes none.

@@ -3,6 +3,7 @@ import Logging
 import NIOCore
 import Observability
 import ServiceLifecycle
+import TransportSecurity
 
 /// `/metrics` for Prometheus, on a listener of its own: who scrapes needs no way to the API.
 public struct MetricsServer: Sendable {
@@ -23,7 +24,7 @@ public struct MetricsServer: Sendable {
         let (listen, logger) = (listen, logger)
         return connections.services + [
             Application(
-                router: router(), server: connections.server, configuration: listen.configuration,
+                router: router(connections.revocation), server: connections.server, configuration: listen.configuration,
                 onServerRunning: { channel in
                     let url = listen.url(boundPort: channel.localAddress?.port) + "/metrics"
                     logger.notice("metrics are served", metadata: ["url": "\(url)"])
@@ -31,8 +32,12 @@ public struct MetricsServer: Sendable {
         ]
     }
 
-    package func router() -> Router<ServiceContext> {
+    package func router(_ revocation: RevocationLists? = nil) -> Router<ServiceContext> {
         let router = Router(context: ServiceContext.self)
+        if let revocation {
+            router.add(middleware: ProblemMiddleware { _ in nil })
+            router.add(middleware: RevocationMiddleware(revocation))
+        }
         router.get("metrics") { [registry] _, _ in
             Response.bytes(Array(await registry.scrape().utf8), type: PrometheusText.mediaType)
         }

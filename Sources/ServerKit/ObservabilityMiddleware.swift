@@ -78,7 +78,10 @@ private final class MeasuredRequest: Sendable {
         // The router has a name of its own for what it does not find.
         let route = route.flatMap { $0.hasPrefix("/") ? $0 : nil } ?? "unmatched"
         answer.withLock { $0 = (route, status) }
-        if route == "/readyz" { MetricCatalog.ready.set(to: status == 200 ? 1 : 0) }
+        // Other answers are of who may not ask, or asks wrongly.
+        if route == "/readyz", method == "GET", [200, 503].contains(status) {
+            MetricCatalog.ready.set(to: status == 200 ? 1 : 0)
+        }
     }
 
     func end() {

@@ -23,8 +23,13 @@ public struct ObservabilitySettings: Sendable, Hashable {
     ///   - path: where a file that the configuration names lies.
     public init(_ root: YAMLSection, trustIncoming: Bool = false, path: (String) -> String) {
         metrics = root.optionalSection("metrics").map { section in
-            ListenAddress(
+            let listen = ListenAddress(
                 section.optionalSection("listen"), in: root, defaultPort: 9464, path: path, toldIn: section)
+            if let tls = listen.tls, tls.clientAuthorities != nil, tls.clientCertificates != .required {
+                section.fail(
+                    "listen", "tls.clientCertificates must be required beside clientAuthorities: nobody else is asked")
+            }
+            return listen
         }
         tracing = root.optionalSection("tracing").map {
             TracingSettings($0, trustIncoming: trustIncoming, path: path)

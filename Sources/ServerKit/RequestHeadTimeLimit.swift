@@ -6,12 +6,16 @@ import NIOHTTPTypes
 /// connection is there, each later one from its first byte.
 ///
 /// Streams of HTTP/2 begin with their head, so that it does nothing there: a connection without streams is idle.
-final class RequestHeadTimeLimit: ChannelInboundHandler, RemovableChannelHandler {
+final class RequestHeadTimeLimit: ChannelDuplexHandler, RemovableChannelHandler {
     typealias InboundIn = HTTPRequestPart
     typealias InboundOut = HTTPRequestPart
+    typealias OutboundIn = HTTPResponsePart
+    typealias OutboundOut = HTTPResponsePart
 
     private let limit: TimeAmount
     private var isAwaited = true
+    /// Requests that are not yet answered: while there are, nothing is closed, whatever arrived behind them.
+    private var unanswered = 0
     private var timer: Scheduled<Void>?
 
     init(_ limit: TimeAmount = .seconds(30)) { self.limit = limit }
@@ -28,11 +32,18 @@ final class RequestHeadTimeLimit: ChannelInboundHandler, RemovableChannelHandler
         switch unwrapInboundIn(data) {
         case .head:
             isAwaited = false
+            unanswered += 1
             stop()
         case .end: isAwaited = true
         case .body: break
         }
         context.fireChannelRead(data)
+    }
+
+    func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
+        // An interim answer has no end.
+        if case .end = unwrapOutboundIn(data) { unanswered = max(0, unanswered - 1) }
+        context.write(data, promise: promise)
     }
 
     func channelInactive(context: ChannelHandlerContext) {
@@ -44,7 +55,10 @@ final class RequestHeadTimeLimit: ChannelInboundHandler, RemovableChannelHandler
 
     private func start(_ context: ChannelHandlerContext) {
         guard isAwaited, timer == nil else { return }
-        timer = context.eventLoop.assumeIsolated().scheduleTask(in: limit) { context.close(promise: nil) }
+        timer = context.eventLoop.assumeIsolated().scheduleTask(in: limit) { [self] in
+            timer = nil
+            if unanswered > 0 { start(context) } else { context.close(promise: nil) }
+        }
     }
 
     private func stop() {

@@ -23,7 +23,13 @@ public struct RevocationMiddleware: RouterMiddleware {
     public func handle(
         _ request: Request, context: Context, next: (Request, Context) async throws -> Response
     ) async throws -> Response {
-        if let lists, let certificate = await context.clientCertificate() {
+        guard let lists else { return try await next(request, context) }
+        switch await context.certificateOfClient() {
+        case .none: break
+        case .unknown: throw Self.refused("cannot be looked up: the connection is closed", fix: "Send it again.")
+        case .shown(nil):
+            throw Self.refused("cannot be read, or is not of this time", fix: "Have its authority issue another.")
+        case .shown(let certificate?):
             switch lists.verdict(on: certificate, at: Date()) {
             case .good: break
             case .revoked: throw Self.refused("is revoked", fix: "Have its authority issue another.")

@@ -30,10 +30,14 @@ public struct ServiceContext: RequestContext {
     /// Names this request in logs, in `X-Request-Id` and in problems.
     public let requestID: String
     private let arrival = ContinuousClock.now
+    /// The IP address at the other end of the connection, which may be a proxy's; nil where there is none. Taken when
+    /// the request begins: a connection that is closed knows none any more.
+    public let remoteAddress: String?
 
     public init(source: Source) {
         coreContext = .init(source: source)
         channel = source.channel
+        remoteAddress = (channel.remoteAddress ?? channel.parent?.remoteAddress)?.ipAddress
         var generator = SystemRandomNumberGenerator()
         let number = UInt64.random(in: .min ... .max, using: &generator)
         requestID = HexCoding.encode((0..<8).map { UInt8(truncatingIfNeeded: number >> UInt64(8 * $0)) })
@@ -42,22 +46,34 @@ public struct ServiceContext: RequestContext {
     /// Since the request arrived.
     public var microseconds: Int { Int((ContinuousClock.now - arrival) / .microseconds(1)) }
 
-    /// The IP address at the other end of the connection, which may be a proxy's; nil where there is none.
-    public var remoteAddress: String? { (channel.remoteAddress ?? channel.parent?.remoteAddress)?.ipAddress }
-
     /// The names in ``clientCertificate()``.
     public func clientCertificateNames() async -> CertificateNames? { await clientCertificate()?.names }
 
     /// The certificate that the client showed, once TLS had verified it; nil where it showed none, and where what it
     /// showed is no longer, or not yet, valid.
     public func clientCertificate() async -> PeerCertificate? {
+        guard case .shown(let certificate?) = await certificateOfClient() else { return nil }
+        return certificate
+    }
+
+    /// What is known of the client's certificate.
+    enum CertificateOfClient {
+        case none
+        /// nil for one that cannot be read, or is not of this time.
+        case shown(PeerCertificate?)
+        /// The connection is closed, and with it gone what it knew.
+        case unknown
+    }
+
+    func certificateOfClient() async -> CertificateOfClient {
         // A stream of HTTP/2 is a channel of its own, whose parent has the connection.
         for channel in [channel, channel.parent].compactMap({ $0 }) {
             if let certificate = try? await channel.nioSSL_peerCertificate().get() {
-                return PeerCertificate(certificate).flatMap { $0.isValid(at: Date()) ? $0 : nil }
+                return .shown(PeerCertificate(certificate).flatMap { $0.isValid(at: Date()) ? $0 : nil })
             }
         }
-        return nil
+        // Asked afterwards: what is open now was open when it was asked.
+        return (channel.parent ?? channel).isActive ? .none : .unknown
     }
 }
 

@@ -1,3 +1,4 @@
+import Crypto
 import ServiceKit
 import SwiftASN1
 import Synchronization
@@ -36,6 +37,8 @@ public final class RevocationLists: Sendable {
     private struct Entry {
         let path: String
         var list: RevocationList
+        /// Of the file, by which a look finds it unchanged.
+        var digest: SHA256.Digest
     }
 
     private let authorities: [Certificate]
@@ -54,14 +57,15 @@ public final class RevocationLists: Sendable {
         var entries: [Entry] = []
         for path in paths {
             let list: RevocationList
-            switch Self.read(path, certificates) {
+            let data = Self.bytes(path)
+            switch Self.read(data, certificates) {
             case .success(let read): list = read
             case .failure(let reason): throw .revocationList(path: path, reason: reason.text)
             }
             guard !entries.contains(where: { $0.list.issuer == list.issuer }) else {
                 throw .revocationList(path: path, reason: "another file has a list of the same authority")
             }
-            entries.append(Entry(path: path, list: list))
+            entries.append(Entry(path: path, list: list, digest: SHA256.hash(data: data ?? Data())))
         }
         self.entries = Mutex(entries)
     }
@@ -80,17 +84,22 @@ public final class RevocationLists: Sendable {
     public func problems(at time: Date) -> [String] {
         entries.withLock { entries in
             entries.filter { !Self.isCurrent($0.list, at: time) }.map {
-                "the revocation list \($0.path) is not of this time; certificates of its authority are refused"
+                "the revocation list \(URL(fileURLWithPath: $0.path).lastPathComponent) is not of this time; "
+                    + "certificates of its authority are refused"
             }
         }
     }
 
     /// Looks at every file again.
+    /// - Parameter time: now; a list of the future does not take the place of a current one.
     /// - Returns: what is new.
-    public func reload() -> [ReloadEvent] {
+    public func reload(at time: Date = Date()) -> [ReloadEvent] {
         var events: [ReloadEvent] = []
         for old in entries.withLock({ $0 }) {
-            switch Self.read(old.path, authorities) {
+            let data = Self.bytes(old.path)
+            let digest = SHA256.hash(data: data ?? Data())
+            guard digest != old.digest else { continue }
+            switch Self.read(data, authorities) {
             case .failure(let reason): events.append(.failed(path: old.path, reason: reason.text))
             case .success(let list):
                 guard list.issuer == old.list.issuer, list.thisUpdate >= old.list.thisUpdate else {
@@ -98,9 +107,15 @@ public final class RevocationLists: Sendable {
                         .failed(path: old.path, reason: "it is older than the list in force, or of another authority"))
                     continue
                 }
+                guard Self.isCurrent(list, at: time) || !Self.isCurrent(old.list, at: time) else {
+                    events.append(.failed(path: old.path, reason: "it is not of this time"))
+                    continue
+                }
                 guard list != old.list else { continue }
                 entries.withLock { entries in
-                    for index in entries.indices where entries[index].path == old.path { entries[index].list = list }
+                    for index in entries.indices where entries[index].path == old.path {
+                        (entries[index].list, entries[index].digest) = (list, digest)
+                    }
                 }
                 events.append(.renewed(path: old.path, revoked: list.count))
             }
@@ -116,10 +131,11 @@ public final class RevocationLists: Sendable {
         let text: String
     }
 
-    private static func read(_ path: String, _ authorities: [Certificate]) -> Result<RevocationList, Reason> {
-        guard let data = try? Data(contentsOf: URL(fileURLWithPath: path)) else {
-            return .failure(Reason(text: "it cannot be read"))
-        }
+    private static func bytes(_ path: String) -> Data? { try? Data(contentsOf: URL(fileURLWithPath: path)) }
+
+    /// - Parameter data: nil for a file that cannot be read.
+    private static func read(_ data: Data?, _ authorities: [Certificate]) -> Result<RevocationList, Reason> {
+        guard let data else { return .failure(Reason(text: "it cannot be read")) }
         do throws(RevocationList.Fault) {
             let list = try RevocationList(Array(data))
             guard authorities.contains(where: list.isSigned) else {

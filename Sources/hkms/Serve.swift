@@ -61,6 +61,8 @@ struct Serve: AsyncParsableCommand {
             try? FileHandle.standardError.write(contentsOf: Data("\(config): ok\n".utf8))
             return
         }
+        // Until somebody listens to it: who reloads a policy that early must not end the gateway.
+        signal(SIGHUP, SIG_IGN)
         _ = hkms_wiping_free_is_active()
         guard SecretMemory.forbidCoreDumps() || settings.gateway.development else { throw ServerError.coreDumps }
         SecretMemory.lockPolicy = settings.gateway.lockPolicy

@@ -179,6 +179,7 @@ import Testing
             // A list that cannot be used is no reason to go without one.
             try Data("no list".utf8).write(to: URL(fileURLWithPath: list), options: .atomic)
             let configuration = installation.folder.appendingPathComponent("hkms.yaml").path
+            installation.killGateway()
             let refused = try Programs.run(Programs.path("hkms"), ["serve", "--config", configuration], seconds: 30)
             #expect(refused.status == 78 && refused.error.contains("crl.pem cannot be used"), "\(refused.error)")
         }

@@ -24,9 +24,11 @@ extension Installation {
         let log = folder.appendingPathComponent(directory)
         let files = try FileManager.default.contentsOfDirectory(atPath: log.path).filter { $0.hasSuffix(".log") }
             .sorted()
-        return try files.flatMap { name in
-            try String(contentsOf: log.appendingPathComponent(name), encoding: .utf8).split(separator: "\n")
-                .compactMap { line in
+        return try files.flatMap { name -> [RecordedOperation] in
+            // What is being written may be half a line.
+            let text = try String(contentsOf: log.appendingPathComponent(name), encoding: .utf8)
+            return try text.prefix(upTo: text.lastIndex(of: "\n") ?? text.startIndex).split(separator: "\n")
+                .compactMap { line -> RecordedOperation? in
                     let object = try JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any]
                     guard let object, object["type"] as? String == "operation" else { return nil }
                     return RecordedOperation(members: object)

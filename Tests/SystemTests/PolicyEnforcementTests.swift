@@ -1,3 +1,4 @@
+import DataFiles
 import Foundation
 import HKMSClient
 import ServiceKit
@@ -151,6 +152,70 @@ import Testing
         }
     }
 
+    @Test("where nothing is allowed, no route does anything, lists are empty, and each request is one record")
+    func denyAll() async throws {
+        try await Installation.use { installation in
+            let alice = installation.alice
+            let model = "heart-disease"
+            let keySet = try await alice.register(RegisterRequest(requestId: "r", mode: "direct", model: model)).body
+            let id = keySet.id
+            let record = try RecordFile(Array(try Data(contentsOf: Installation.records))).records[0]
+            let inputs = try await alice.encrypt(records: [record], model: model, keySet: id).body
+            let job = try await alice.finished(alice.openJob(keySet: id, model: model, ciphertexts: inputs).body)
+            try Data("version: 1\nrules: [{name: none, effect: deny, who: {anyone: true}, actions: [all]}]\n".utf8)
+                .write(to: installation.policyFile)
+            try await installation.restart()
+            let before = try installation.recordedOperations().count
+
+            let denied: [(String, () async throws -> Void)] = [
+                (
+                    "register",
+                    { _ = try await alice.register(RegisterRequest(requestId: "s", mode: "direct", model: model)) }
+                ),
+                ("show", { _ = try await alice.keySet(id) }),
+                ("show", { _ = try await alice.manifest(ofKeySet: id) }),
+                ("public-key.fetch", { _ = try await alice.publicKey(ofKeySet: id) }),
+                ("show", { _ = try await alice.evaluationKeys(ofKeySet: id) }),
+                ("evaluation-keys.fetch", { _ = try await alice.evaluationKey(.relinearization, ofKeySet: id) }),
+                ("encrypt", { _ = try await alice.encrypt(records: [record], model: model, keySet: id) }),
+                ("decrypt.job", { _ = try await alice.decrypt(inputs, keySet: id) }),
+                ("evaluate", { _ = try await alice.openJob(keySet: id, model: model, ciphertexts: inputs) }),
+                ("show", { _ = try await alice.job(job.id) }),
+                ("evaluate", { _ = try await alice.results(ofJob: job.id) }),
+                (
+                    "predict",
+                    { _ = try await alice.predict(model: model, PredictRequest(keySet: id, records: [record])) }
+                ),
+                (
+                    "predict",
+                    {
+                        _ = try await alice.predict(
+                            model: model, PredictRequest(keySet: nil, ephemeral: true, records: [record]))
+                    }
+                ),
+                ("models.list", { _ = try await alice.models() }),
+                ("models.list", { _ = try await alice.circuits() }),
+                ("destroy", { _ = try await alice.destroy(keySet: id) }),
+            ]
+            for (_, request) in denied { await expectProblem("not-permitted", status: 403, request) }
+            #expect(try await alice.keySets().body.keySets.isEmpty)
+            #expect(try await alice.jobs().body.jobs.isEmpty)
+
+            // The start of the gateway is the first.
+            let records = try installation.recordedOperations().dropFirst(before)
+            #expect(records.map(\.action) == ["gateway.start"] + denied.map(\.0) + ["show", "show"])
+            #expect(records.dropFirst().prefix(denied.count).allSatisfy { $0.rule.hasPrefix("denied by rule none (") })
+            #expect(records.suffix(2).map { $0.parameter("shown") } == ["0 of 1", "0 of 1"])
+            try Data(
+                "version: 1\nrules: [{name: all, effect: allow, who: {anyone: true}, actions: [show], keySets: {own: true}}]\n"
+                    .utf8
+            )
+            .write(to: installation.policyFile)
+            try await installation.restart()
+            #expect(try await alice.keySet(id).body.state == "active")
+        }
+    }
+
     @Test("decrypt.any needs the policy's word beside the key set's and the configuration's")
     func decryptAny() async throws {
         try await Installation.use { installation in
@@ -175,7 +240,7 @@ import Testing
                     """
             }
             try await installation.restart()
-            await expectProblem("ciphertext-not-vouched", status: 403) {
+            await expectProblem("not-permitted", status: 403) {
                 _ = try await alice.decrypt(foreign, keySet: one)
             }
             #expect(try await !alice.keySet(one).body.exposed)
@@ -188,7 +253,7 @@ import Testing
             let actions = try installation.recordedOperations().filter { $0.keySet == one }.map {
                 "\($0.action ?? "") \($0.decision ?? "")"
             }
-            #expect(actions.contains("decrypt.job denied") && actions.contains("decrypt.any allowed"))
+            #expect(actions.contains("decrypt.any denied") && actions.contains("decrypt.any allowed"))
         }
     }
 }
