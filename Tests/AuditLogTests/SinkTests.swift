@@ -100,6 +100,27 @@ import Testing
         #expect(try bench.numbers() == [0, 1])
     }
 
+    @Test func `a gap is no record: who waited for one of its lines is refused`() async throws {
+        let bench = try Bench()
+        let sink = TestSink(isRequired: true)
+        let trail = try bench.open(queued: 4, sinks: [sink])
+        try await trail.append(Bench.record(0))
+        sink.setDown(true)
+        let operations = (1...6).map { number in Task { try await trail.append(Bench.record(number)) } }
+        while trail.head.sequence < 3 + 2 + 6 { try await Task.sleep(for: .milliseconds(5)) }
+        sink.setDown(false)
+        var refused = 0
+        for operation in operations {
+            switch await operation.result {
+            case .success(let head): #expect(sink.taken.contains { !$0.isGap && $0.first == head.sequence })
+            case .failure: refused += 1
+            }
+        }
+        #expect(refused > 0)
+        await trail.shutdown()
+        #expect(try bench.numbers().sorted() == Array(0...6))
+    }
+
     // MARK: - Syslog
 
     /// Checks a message of RFC 5424 and gives its content.
