@@ -10,19 +10,7 @@ import Testing
     func openBao() async throws {
         let bao = try OpenBaoIssuer()
         try await Installation.use(tls: true) { installation in
-            let file = installation.folder.appendingPathComponent("hkms.yaml")
-            let yaml = try String(contentsOf: file, encoding: .utf8)
-            let identity = """
-                identity:
-                  oidc:
-                    - issuer: \(bao.issuer)
-                      audiences: [\(bao.audience)]
-                      algorithms: [ES256]
-                      authorities: \(bao.authorities)
-                """
-            try Data(yaml.replacingOccurrences(of: "identity:", with: identity).utf8).write(to: file)
-            installation.killGateway()
-            try await installation.start()
+            try await installation.believe(bao)
 
             let token = try bao.token()
             let carol = try installation.client(token)
@@ -69,19 +57,7 @@ import Testing
             let own = try authority.issue("own", "URI:spiffe://test/own")
             let other = try authority.issue("other", "URI:spiffe://test/other")
             try installation.takeCertificates(of: "    - name: spiffe://test/other\n")
-            let file = installation.folder.appendingPathComponent("hkms.yaml")
-            let yaml = try String(contentsOf: file, encoding: .utf8)
-            let identity = """
-                identity:
-                  oidc:
-                    - issuer: \(bao.issuer)
-                      audiences: [\(bao.audience)]
-                      algorithms: [ES256]
-                      authorities: \(bao.authorities)
-                """
-            try Data(yaml.replacingOccurrences(of: "identity:", with: identity).utf8).write(to: file)
-            installation.killGateway()
-            try await installation.start()
+            try await installation.believe(bao)
 
             let der = installation.folder.appendingPathComponent("own.der")
             let made = try Programs.run(
@@ -195,6 +171,23 @@ private struct OpenBaoIssuer {
 }
 
 extension Installation {
+    /// Has the gateway take tokens of an issuer, beside static ones.
+    fileprivate func believe(_ bao: OpenBaoIssuer) async throws {
+        try edit(configurationFile) { yaml in
+            yaml.replacingOccurrences(
+                of: "identity:",
+                with: """
+                    identity:
+                      oidc:
+                        - issuer: \(bao.issuer)
+                          audiences: [\(bao.audience)]
+                          algorithms: [ES256]
+                          authorities: \(bao.authorities)
+                    """)
+        }
+        try await restart()
+    }
+
     fileprivate func client(_ token: String) throws -> HKMSClient {
         try HKMSClient(
             address: gatewayURL, token: token, caCertificateFile: folder.appendingPathComponent("tls/ca.pem").path)
