@@ -107,8 +107,9 @@ public final class RevocationLists: Sendable {
                         .failed(path: old.path, reason: "it is older than the list in force, or of another authority"))
                     continue
                 }
-                guard Self.isCurrent(list, at: time) || !Self.isCurrent(old.list, at: time) else {
-                    events.append(.failed(path: old.path, reason: "it is not of this time"))
+                guard list.thisUpdate <= time.addingTimeInterval(Self.clockSkew) || !Self.isCurrent(old.list, at: time)
+                else {
+                    events.append(.failed(path: old.path, reason: "it is of the future"))
                     continue
                 }
                 guard list != old.list else { continue }
