@@ -23,6 +23,8 @@ final class TraceCollector {
         process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
         process.arguments = ["python3", "-c", Self.program, "\(port)", file.path]
         process.standardInput = FileHandle.nullDevice
+        // Whoever reads the tests' output must not wait for it.
+        process.standardOutput = FileHandle.nullDevice
         process.standardError = FileHandle.nullDevice
         try process.run()
         for _ in 0..<400 where !FileManager.default.fileExists(atPath: file.path) { usleep(25_000) }
@@ -30,7 +32,8 @@ final class TraceCollector {
     }
 
     deinit {
-        process.terminate()
+        // It may have been made with SIGTERM blocked.
+        kill(process.processIdentifier, SIGKILL)
         try? FileManager.default.removeItem(at: file)
     }
 
