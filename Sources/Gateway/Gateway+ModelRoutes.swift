@@ -53,6 +53,7 @@ extension Gateway {
                 records, model: units.model(named: model, for: manifest.body), under: manifest, for: operation)
         } else {
             operation.note("mode", ProtectionMode.ephemeral.rawValue)
+            try manager.requireOwnership(by: operation.requester.owner, for: operation.requester)
             try operation.permitNew(
                 ownedBy: operation.requester.owner, model: model, decryptionsLeft: nil, audience: .owner)
             let release = try releaseRequest(

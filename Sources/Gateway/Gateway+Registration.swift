@@ -11,7 +11,9 @@ extension Gateway {
     func permitRegistration(
         _ body: RegisterRequest, _ operation: RequestedOperation
     ) async throws {
+        let owner = owner(of: body, operation.requester)
         operation.note("mode", body.mode)
+        try manager.requireOwnership(by: owner, for: operation.requester)
         if let preset = body.preset { operation.note("preset", preset) }
         var isFlooded = body.model != nil && body.release ?? "flooded" == ReleaseNoise.flooded.rawValue
         if isFlooded, let model = body.model {
@@ -20,7 +22,7 @@ extension Gateway {
         }
         let asked = body.audience.flatMap { ReleaseAudience(rawValue: $0) }
         try operation.permitNew(
-            ownedBy: owner(of: body, operation.requester), model: body.model,
+            ownedBy: owner, model: body.model,
             decryptionsLeft: body.decryptionBudget ?? (isFlooded ? configuration.release.budget : nil),
             audience: asked ?? (isFlooded ? configuration.release.audience : .owner))
     }

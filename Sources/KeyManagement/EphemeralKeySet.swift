@@ -118,9 +118,7 @@ extension KeyManager {
     public func makeEphemeralKeySet(
         for profile: CircuitProfile, policy: KeySetPolicy, as requester: Requester, timings: inout StepTimings
     ) async throws(KeyManagementError) -> EphemeralKeySet {
-        guard requester.isOf(configuration.tenant) else {
-            throw .invalidRequest(reason: "this gateway does not serve the tenant of this principal")
-        }
+        try requireOwnership(by: requester.owner, for: requester)
         do {
             try profile.validate()
             try policy.flooding?.validate(for: profile)

@@ -111,16 +111,23 @@ extension KeyManager {
         }
     }
 
+    /// The first of two gates for a key set that is to be made: it is for the requester or a group of theirs, in the
+    /// tenant that is served here.
+    /// - Throws: `invalidRequest`.
+    public func requireOwnership(by owner: KeySetOwner, for requester: Requester) throws(KeyManagementError) {
+        guard requester.isOf(configuration.tenant) else {
+            throw .invalidRequest(reason: "this gateway does not serve the tenant of this principal")
+        }
+        guard requester.owners.contains(owner) else {
+            throw .invalidRequest(reason: "a key set is owned by the one who registers it or by one of its groups")
+        }
+    }
+
     private func validate(_ request: RegistrationRequest, _ requester: Requester) throws(KeyManagementError) {
         guard (1...128).contains(request.requestID.utf8.count) else {
             throw .invalidRequest(reason: "the request id has 1 to 128 bytes")
         }
-        guard requester.isOf(configuration.tenant) else {
-            throw .invalidRequest(reason: "this gateway does not serve the tenant of this principal")
-        }
-        guard requester.owners.contains(request.owner) else {
-            throw .invalidRequest(reason: "a key set is owned by the one who registers it or by one of its groups")
-        }
+        try requireOwnership(by: request.owner, for: requester)
         guard request.mode != .ephemeral else {
             throw .invalidRequest(reason: "an ephemeral key set exists within one prediction and is not registered")
         }

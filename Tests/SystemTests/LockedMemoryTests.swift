@@ -124,7 +124,8 @@ import Testing
         // Another program, started in the same way, belongs to its user.
         let other = try launch(limit: limit, "sleep", ["60"])
         defer {
-            other.terminate()
+            // Made with SIGTERM blocked, as threads of tests have it.
+            kill(other.processIdentifier, SIGKILL)
             other.waitUntilExit()
         }
         let user = Rights.includeOtherUsers ? 65534 : Int(geteuid())
