@@ -202,9 +202,6 @@ let package = Package(
             name: "TestSupport",
             dependencies: ["HomomorphicEncryption", "RLWE", "SecretMemory", .complexModule, .realModule],
             path: "Tests/TestSupport", swiftSettings: swiftSettings),
-        .target(
-            name: "KeyManagementTestSupport", dependencies: ["KeyManagement", "SecretMemory"],
-            path: "Tests/KeyManagementTestSupport", swiftSettings: swiftSettings),
         // Programs that tests watch from outside
         .target(name: "CMemcheck", path: "Tests/CMemcheck"),
         .executableTarget(
@@ -218,7 +215,7 @@ let package = Package(
         .executableTarget(
             name: "memory-scan-subject",
             dependencies: [
-                "Attestation", "CWipingFree", "HomomorphicEncryption", "KeyManagement", "KeyManagementTestSupport",
+                "Attestation", "CWipingFree", "HomomorphicEncryption", "KeyManagement",
                 "RLWE", "SecretKeys", "SecretMemory", "StorageFiles", "StorageSQLite", "TestSupport",
                 "TrustedKMSOpenBao", "TrustedKMSSoftware", .logging,
             ],
@@ -255,7 +252,7 @@ let package = Package(
         .testTarget(
             name: "KeyManagementTests",
             dependencies: [
-                "Attestation", "HomomorphicEncryption", "KeyManagement", "KeyManagementTestSupport", "RLWE",
+                "Attestation", "HomomorphicEncryption", "KeyManagement", "RLWE",
                 "SecretKeys", "SecretMemory", "StorageFiles", "StorageSQLite", "TestSupport", "TrustedKMSSoftware",
                 .complexModule, .crypto, .logging,
             ],
@@ -277,7 +274,7 @@ let package = Package(
         .testTarget(
             name: "ObservabilityTests",
             dependencies: [
-                "KeyManagement", "KeyManagementTestSupport", "Observability", "ObservabilityExport", "SecretMemory",
+                "KeyManagement", "Observability", "ObservabilityExport", "SecretMemory",
                 "ServerKit", "ServiceKit", "TestSupport", .coreMetrics, .httpTypes, .hummingbird,
                 .hummingbirdTesting, .logging, .nioCore, .serviceLifecycle, .tracing, .yams,
             ],

@@ -135,6 +135,10 @@ extension KeyManager {
             // docs/threat-model.md: a sealed seed that opens in any context could be moved to another owner.
             throw .kms(.notSupported(operation: "binding a sealed secret to its context"))
         }
+        guard kms.capabilities.sealing == .secrets || request.mode == .envelope else {
+            throw .invalidRequest(
+                reason: "the trusted KMS of this installation seals data keys alone: register with mode envelope")
+        }
         guard request.parameters.security == .classical128 else {
             throw .invalidRequest(reason: "parameters below 128-bit security are for tests, not for key sets")
         }

@@ -132,7 +132,8 @@ public final class OpenBaoKMS: TrustedKMS {
 
     // MARK: Keys
 
-    public func createKey(_ name: KMSKeyName) async throws(KMSError) {
+    public func createKey(_ name: KMSKeyName, purpose: KMSKeyPurpose) async throws(KMSError) {
+        guard purpose == .sealing else { throw .notSupported(operation: "keys that sign") }
         guard Self.isTransitName(name) else {
             throw .notSupported(operation: "a key name that starts or ends with '-' or '.': \(name)")
         }

@@ -172,7 +172,8 @@ public final class SoftwareKMS: TrustedKMS {
 
     // MARK: Keys
 
-    public func createKey(_ name: KMSKeyName) async throws(KMSError) {
+    public func createKey(_ name: KMSKeyName, purpose: KMSKeyPurpose) async throws(KMSError) {
+        guard purpose == .sealing else { throw .notSupported(operation: "keys that sign") }
         try await change { document throws(KMSError) in
             guard !document.keys.contains(where: { $0.name == name }) else { return false }
             let first = try self.newVersion(1, of: name)

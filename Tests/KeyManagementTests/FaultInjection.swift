@@ -1,6 +1,5 @@
 import Foundation
 import KeyManagement
-import KeyManagementTestSupport
 import SecretMemory
 import Synchronization
 

@@ -1,6 +1,5 @@
 import Attestation
 import KeyManagement
-import KeyManagementTestSupport
 import SecretMemory
 import Synchronization
 import TestSupport

@@ -3,7 +3,6 @@ import Crypto
 import Foundation
 import HomomorphicEncryption
 import KeyManagement
-import KeyManagementTestSupport
 import SecretKeys
 import SecretMemory
 import Synchronization

@@ -1,5 +1,4 @@
 import KeyManagement
-import KeyManagementTestSupport
 import SecretMemory
 
 /// A KMS whose `open` gives 32 bytes that are not the seed, as one with a non-committing AEAD may.

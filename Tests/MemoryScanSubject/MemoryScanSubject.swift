@@ -3,7 +3,6 @@ import CWipingFree
 import Foundation
 import HomomorphicEncryption
 import KeyManagement
-import KeyManagementTestSupport
 import Logging
 import RLWE
 import SecretKeys

@@ -1,6 +1,5 @@
 import CoreMetrics
 import KeyManagement
-import KeyManagementTestSupport
 import Observability
 import SecretMemory
 import Testing
@@ -68,7 +67,7 @@ import Tracing
         ) async throws(KMSError) -> KMSSealedBlob { throw .notSupported(operation: "rewrap") }
         func random(count: Int) async throws(KMSError) -> SecretBytes { throw .notSupported(operation: "random") }
         func sign(_ message: [UInt8], with key: KMSKeyName) async throws(KMSError) -> [UInt8] { [7] }
-        func createKey(_ name: KMSKeyName) async throws(KMSError) {}
+        func createKey(_ name: KMSKeyName, purpose: KMSKeyPurpose) async throws(KMSError) {}
         func rotateKey(_ name: KMSKeyName) async throws(KMSError) {}
         func destroyKey(_ name: KMSKeyName) async throws(KMSError) {}
         func setMinimumVersion(_ version: Int, of name: KMSKeyName) async throws(KMSError) {}

@@ -10,7 +10,7 @@ import TrustedKMSOpenBao
 
     @Test(arguments: TrustedKMSConformance.allCases)
     func conformance(_ check: TrustedKMSConformance) async throws {
-        try await OpenBaoTestServer().withKMS { try await check.run(on: $0) }
+        try await OpenBaoTestServer().withKMS { try await check.run(on: CompletedKMS($0)) }
     }
 
     // MARK: TLS
@@ -21,7 +21,7 @@ import TrustedKMSOpenBao
             for check in [
                 TrustedKMSConformance.health, .roundTripOfTheLongestSecret, .dataKeysOpenAndDiffer, .concurrentUse,
             ] {
-                try await check.run(on: kms)
+                try await check.run(on: CompletedKMS(kms))
             }
         }
     }

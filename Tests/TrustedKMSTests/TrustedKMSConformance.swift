@@ -3,7 +3,7 @@ import SecretMemory
 import Testing
 
 /// What every adapter of ``TrustedKMS`` promises. One test target runs it unchanged against each
-/// adapter: `@Test(arguments: TrustedKMSConformance.allCases)` with `try await check.run(on: kms)`.
+/// adapter: `@Test(arguments: TrustedKMSConformance.allCases)` with `try await check.run(on: CompletedKMS(kms))`.
 ///
 /// Every check makes keys of its own under fresh names and destroys none of others.
 enum TrustedKMSConformance: String, CaseIterable, Sendable, CustomTestStringConvertible {

@@ -59,8 +59,10 @@ public struct ObservedKMS: TrustedKMS {
         try await observed("sign") { () async throws(KMSError) in try await inner.sign(message, with: key) }
     }
 
-    public func createKey(_ name: KMSKeyName) async throws(KMSError) {
-        try await observed("create_key") { () async throws(KMSError) in try await inner.createKey(name) }
+    public func createKey(_ name: KMSKeyName, purpose: KMSKeyPurpose) async throws(KMSError) {
+        try await observed("create_key") { () async throws(KMSError) in
+            try await inner.createKey(name, purpose: purpose)
+        }
     }
 
     public func rotateKey(_ name: KMSKeyName) async throws(KMSError) {
@@ -74,6 +76,18 @@ public struct ObservedKMS: TrustedKMS {
     public func setMinimumVersion(_ version: Int, of name: KMSKeyName) async throws(KMSError) {
         try await observed("set_minimum_version") { () async throws(KMSError) in
             try await inner.setMinimumVersion(version, of: name)
+        }
+    }
+
+    public func destroyVersions(below version: Int, of name: KMSKeyName) async throws(KMSError) {
+        try await observed("destroy_versions") { () async throws(KMSError) in
+            try await inner.destroyVersions(below: version, of: name)
+        }
+    }
+
+    public func principalKey(of caller: KMSCaller) async throws(KMSError) -> KMSKeyName {
+        try await observed("principal_key") { () async throws(KMSError) in
+            try await inner.principalKey(of: caller)
         }
     }
 

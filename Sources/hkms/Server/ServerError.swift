@@ -1,0 +1,22 @@
+/// Why a server does not start.
+enum ServerError: Error, CustomStringConvertible {
+    case developmentKeystore(String)
+    case noPassphrase(String)
+    case noInstallationKey(String)
+    case coreDumps
+
+    var description: String {
+        switch self {
+        case .developmentKeystore(let path):
+            "\(path) is a development keystore: its passphrase lies beside it. "
+                + "Set development: true for a trial, or make a keystore of your own with hkms init"
+        case .noInstallationKey(let path):
+            "cannot read \(path), the installation's sealed key that hkms init made: restore it from a backup, "
+                + "or correct installation.sealedKey"
+        case .coreDumps:
+            "the system does not let this process forbid core dumps of itself, which could hold keys; "
+                + "for a trial, set development: true"
+        case .noPassphrase(let variable): "the environment variable \(variable) holds no passphrase"
+        }
+    }
+}
