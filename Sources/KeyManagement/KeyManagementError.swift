@@ -52,6 +52,12 @@ public enum KeyManagementError: Error, Sendable, Equatable {
     case statementRejected(AttestationError)
     case homomorphicEncryption(HEError)
 
+    // The trusted KMSs
+    /// A manifest names a KMS that the configuration does not.
+    case unknownKMS(String)
+    /// The key set is sealed under a key of the principal's own, and the request brings no credential for the KMS.
+    case kmsCredentialMissing
+
     // The systems around
     case kms(KMSError)
     case objectStore(ObjectStoreError)

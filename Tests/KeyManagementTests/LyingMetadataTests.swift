@@ -260,7 +260,7 @@ private struct WatchingMetadata: MetadataStore {
         try await inner.read(collection: collection, id: id)
     }
     func list(
-        collection: String, index: String, after: String?, limit: Int
+        collection: String, index: String?, after: String?, limit: Int
     ) async throws(MetadataStoreError) -> [MetadataRecord] {
         try await inner.list(collection: collection, index: index, after: after, limit: limit)
     }
