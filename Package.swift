@@ -172,7 +172,7 @@ let package = Package(
             name: "hkms",
             dependencies: [
                 "AccessPolicy", "Attestation", "AuditLog", "AuditSinks", "CWipingFree", "DataFiles", "Gateway",
-                "HKMSClient", "HomomorphicEncryption", "IdentityOIDC", "KeyManagement", "Observability",
+                "HKMSClient", "HomomorphicEncryption", "IdentityOIDC", "KeyManagement", "LocalFiles", "Observability",
                 "ObservabilityExport", "RLWE", "SecretKeys", "SecretMemory", "ServiceKit", "StorageFiles",
                 "StorageSQLite", "TransportSecurity", "TrustedKMSOpenBao", "TrustedKMSSoftware", .argumentParser,
                 .asn1, .crypto, .logging, .nioCore, .serviceLifecycle, .x509,

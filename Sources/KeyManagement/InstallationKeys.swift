@@ -32,14 +32,14 @@ public final class InstallationKeys: Sendable {
         } catch { throw KeyManagementError(error) }
     }
 
-    /// A fresh secret, sealed by the KMS.
+    /// A fresh secret, sealed by the current KMS.
     /// - Returns: the keys, and the sealed secret to keep beside the configuration.
     public static func create(
-        installation: String, tenant: String, kms: ConfiguredKMS
+        installation: String, tenant: String, kms: KMSDirectory
     ) async throws(KeyManagementError) -> (InstallationKeys, sealed: [UInt8]) {
         do {
             let secret = try SecretBytes(randomCount: secretBytes)
-            let sealed = try await seal(secret, installation: installation, tenant: tenant, kms: kms)
+            let sealed = try await seal(secret, installation: installation, tenant: tenant, kms: kms.current)
             return (try InstallationKeys(secret: secret, tenant: tenant), sealed)
         } catch { throw KeyManagementError(error) }
     }

@@ -33,12 +33,15 @@ extension KeyManager {
     /// Seals all key sets anew, resuming the same job where it was broken off. Two processes may try: the second takes
     /// over, and the first ends.
     /// - Parameters:
+    ///   - begun: called once the keys' latest versions are those that stay, before any old one goes: what else is
+    ///     sealed under them is sealed anew by it. Called again where a job is resumed.
     ///   - completed: called for each key set that was sealed anew, before the job goes on; what it throws ends the job.
     ///   - report: called with the counts as they grow.
     /// - Throws: where a KMS or store does not answer for minutes, or may not be used: run it again to go on.
     ///   Failures of single key sets are counted and do not end it.
     public func rewrapAll(
-        _ request: RewrapRequest, completed: @escaping @Sendable (String) async throws -> Void = { _ in },
+        _ request: RewrapRequest, begun: @Sendable () async throws -> Void = {},
+        completed: @escaping @Sendable (String) async throws -> Void = { _ in },
         report: @escaping @Sendable (RewrapProgress) -> Void = { _ in }
     ) async throws -> RewrapProgress {
         let target = try kms.kms(named: request.to)
@@ -66,7 +69,7 @@ extension KeyManager {
         var run = RewrapRun(
             manager: self, request: request, completed: completed, report: report,
             stored: try await begin(request, versionBefore: before.latestVersion))
-        return try await run.toEnd(at: target)
+        return try await run.toEnd(at: target, begun: begun)
     }
 
     /// Takes over the unfinished job of this request, or writes down a new one.
@@ -142,7 +145,9 @@ struct RewrapRun {
 
     // MARK: From beginning to end
 
-    mutating func toEnd(at configured: ConfiguredKMS) async throws -> RewrapProgress {
+    mutating func toEnd(
+        at configured: ConfiguredKMS, begun: () async throws -> Void
+    ) async throws -> RewrapProgress {
         if progress.phase == .rotating {
             if let before = stored?.row.versionBefore,
                 try await configured.kms.describeKey(configured.key).latestVersion == before
@@ -152,6 +157,7 @@ struct RewrapRun {
             progress.phase = .rewrapping
             try await save { $0.cursor = nil }
         }
+        try await begun()
         let version = try await configured.kms.describeKey(configured.key).latestVersion
         if progress.phase == .rewrapping {
             repeat {
