@@ -126,8 +126,6 @@ struct RewrapRun {
     private var progress = RewrapProgress()
 
     private static let pageSize = 64
-    /// A KMS that was down for so long is not waited for any more.
-    private static let patience = Duration.seconds(120)
     /// A registration that began before the key's new version may end this late.
     private static let registrationPatience = Duration.seconds(600)
 
@@ -279,7 +277,7 @@ struct RewrapRun {
     private func patiently<Success: Sendable>(
         _ body: @Sendable () async throws -> Success
     ) async throws -> Success {
-        let deadline = ContinuousClock.now + Self.patience
+        let deadline = ContinuousClock.now + request.patience
         var pause = Duration.milliseconds(100)
         while true {
             do { return try await body() } catch let error as KeyManagementError {

@@ -28,10 +28,12 @@ public struct RewrapRequest: Sendable, Hashable {
     public var width: Int
     /// Only counts what would be done.
     public var isDryRun: Bool
+    /// How long a KMS or store is waited for that does not answer, before the job ends where it stands.
+    public var patience: Duration
 
     public init(
         kind: Kind, from: String, to: String, addsVersion: Bool = true, retiresOldVersions: Bool = false,
-        rate: Double? = nil, width: Int = 8, isDryRun: Bool = false
+        rate: Double? = nil, width: Int = 8, isDryRun: Bool = false, patience: Duration = .seconds(120)
     ) {
         self.kind = kind
         self.from = from
@@ -41,6 +43,7 @@ public struct RewrapRequest: Sendable, Hashable {
         self.rate = rate
         self.width = width
         self.isDryRun = isDryRun
+        self.patience = patience
     }
 }
 
