@@ -70,12 +70,16 @@ struct RevocableConnection: Sendable {
 struct NetworkPath: Sendable {
     /// Of the backend, on the loopback interface.
     var port: Int
-    /// A connection to another port of the loopback interface instead, which gives one call up after 1 s.
+    /// Whether HTTP goes over it in the clear, so that a proxy can answer in the backend's place.
+    var isPlainHTTP: Bool
+    /// A connection to another port of the loopback interface instead, which gives one call up after a second or two.
     var connect: @Sendable (Int) async throws -> any TrustedKMS
 }
 
 struct ThrottledConnection: Sendable {
     var kms: any TrustedKMS
+    /// Whether the backend says when to come back.
+    var tellsWhen: Bool
     var begin: @Sendable () async throws -> Void
     var end: @Sendable () async throws -> Void
 }

@@ -46,6 +46,16 @@ enum TrustedKMSConformance: String, CaseIterable, Sendable, CustomTestStringConv
     case expiredCredentialIsDenied
     case revokedCredentialIsDenied
     case withdrawnCredentialIsReplaced
+    // Faults
+    case refusedConnectionIsUnavailable
+    case answerCutShortIsUnavailable
+    case slowBackendIsUnavailable
+    case unknownAuthorityIsUnavailable
+    case proxyAnswersAreNamed
+    case throttlingIsNamed
+    // What is left behind
+    case tenThousandOperationsLeakNothing
+    case noSecretIsLogged
 
     var testDescription: String { rawValue }
 
@@ -91,6 +101,14 @@ enum TrustedKMSConformance: String, CaseIterable, Sendable, CustomTestStringConv
         case .expiredCredentialIsDenied: .outcome(Self.expiredCredentialIsDenied)
         case .revokedCredentialIsDenied: .outcome(Self.revokedCredentialIsDenied)
         case .withdrawnCredentialIsReplaced: .outcome(Self.withdrawnCredentialIsReplaced)
+        case .refusedConnectionIsUnavailable: .outcome(Self.refusedConnectionIsUnavailable)
+        case .answerCutShortIsUnavailable: .outcome(Self.answerCutShortIsUnavailable)
+        case .slowBackendIsUnavailable: .outcome(Self.slowBackendIsUnavailable)
+        case .unknownAuthorityIsUnavailable: .outcome(Self.unknownAuthorityIsUnavailable)
+        case .proxyAnswersAreNamed: .outcome(Self.proxyAnswersAreNamed)
+        case .throttlingIsNamed: .outcome(Self.throttlingIsNamed)
+        case .tenThousandOperationsLeakNothing: .outcome(Self.tenThousandOperationsLeakNothing)
+        case .noSecretIsLogged: .outcome(Self.noSecretIsLogged)
         }
     }
 
