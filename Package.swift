@@ -264,7 +264,7 @@ let package = Package(
             name: "TrustedKMSTests",
             dependencies: [
                 "KeyManagement", "SecretMemory", "TestSupport", "TrustedKMSOpenBao", "TrustedKMSSoftware",
-                .asyncHTTPClient, .crypto, .logging, .nioCore, .nioHTTP1, .nioPosix,
+                .asyncHTTPClient, .crypto, .cryptoStreams, .logging, .nioCore, .nioHTTP1, .nioPosix,
             ],
             swiftSettings: swiftSettings),
         .testTarget(

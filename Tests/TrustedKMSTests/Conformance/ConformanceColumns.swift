@@ -17,5 +17,7 @@ struct ConformanceColumn: Sendable, CustomTestStringConvertible {
         ConformanceColumn("software") { try SoftwareSubject() },
         ConformanceColumn("openbao") { try OpenBaoSubject() },
         ConformanceColumn("openbao-tls") { try OpenBaoSubject(overTLS: true) },
+        ConformanceColumn("without-context") { try PoorSubject.withoutContext() },
+        ConformanceColumn("without-integrity") { PoorSubject.withoutIntegrity() },
     ]
 }

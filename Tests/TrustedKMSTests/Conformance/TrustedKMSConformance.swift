@@ -120,6 +120,12 @@ enum TrustedKMSConformance: String, CaseIterable, Sendable, CustomTestStringConv
         case .outcome(let outcome): return try await outcome(subject)
         }
     }
+
+    /// A case that needs one connection, without what ``CompletedKMS`` supplies.
+    func runUncompleted(on kms: any TrustedKMS) async throws {
+        guard case .promise(let promise) = check else { throw ConformanceFailure("\(title) needs a subject") }
+        try await promise(kms)
+    }
 }
 
 // MARK: - Tools
