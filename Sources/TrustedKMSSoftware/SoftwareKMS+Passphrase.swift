@@ -40,8 +40,10 @@ extension SoftwareKMS {
             passphrase: new, cost: scryptCost ?? cost, path: file.path)
         let lock = try await lock()
         try withExtendedLifetime(lock) { () throws(SoftwareKMSError) in
-            // As the file is now: another process may have made a key, or have been here before us.
+            // As the file is now: keys may have been made meanwhile.
             let keyring = try refreshed().keyring
+            // Overtaken by another change: the passphrase that was checked is not that of now.
+            guard keyring.document.passphrase == known.passphrase else { throw .busy(path: file.path) }
             let document = try keyring.document(under: kek, passphrase: parameters, path: file.path)
             try replace(with: document, under: kek)
         }
