@@ -261,7 +261,7 @@ let package = Package(
             name: "TrustedKMSTests",
             dependencies: [
                 "KeyManagement", "SecretMemory", "TestSupport", "TrustedKMSOpenBao", "TrustedKMSSoftware",
-                .asyncHTTPClient, .nioCore, .nioHTTP1, .nioPosix,
+                .asyncHTTPClient, .crypto, .nioCore, .nioHTTP1, .nioPosix,
             ],
             swiftSettings: swiftSettings),
         .testTarget(

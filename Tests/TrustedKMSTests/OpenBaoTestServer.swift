@@ -124,12 +124,14 @@ struct OpenBaoTestServer {
     /// Runs `body` with an adapter and shuts it down whatever happens.
     func withKMS<Result>(
         _ authentication: OpenBaoAuthentication? = nil, address: String? = nil, mount: String = "transit",
-        ca: String? = nil, requestTimeout: Duration = .seconds(10),
+        namespace: String? = nil, delegation: OpenBaoDelegation? = nil, ca: String? = nil,
+        requestTimeout: Duration = .seconds(10), retryTime: Duration = .zero,
         _ body: (OpenBaoKMS) async throws -> Result
     ) async throws -> Result {
         let configuration = try OpenBaoConfiguration(
-            address: address ?? self.address, mount: mount, authentication: authentication ?? rootAuthentication,
-            caCertificateFile: ca, requestTimeout: requestTimeout)
+            address: address ?? self.address, mount: mount, namespace: namespace,
+            authentication: authentication ?? rootAuthentication, delegation: delegation, caCertificateFile: ca,
+            requestTimeout: requestTimeout, retryTime: retryTime)
         let kms = try OpenBaoKMS(configuration)
         do {
             let result = try await body(kms)

@@ -1,3 +1,4 @@
+import Crypto
 import KeyManagement
 import SecretMemory
 import Testing
@@ -432,10 +433,45 @@ extension TrustedKMSConformance {
     }
 
     static func signing(_ kms: any TrustedKMS) async throws {
-        guard !kms.capabilities.sign else { throw ConformanceFailure("signing has no check yet: write one") }
-        let key = try await freshKey(kms)
-        let error = await failure { _ = try await kms.sign([1, 2, 3], with: key) }
-        guard case .notSupported = error else { throw ConformanceFailure("sign: \(String(describing: error))") }
+        guard kms.capabilities.sign else {
+            let key = try await freshKey(kms)
+            let error = await failure { _ = try await kms.sign([1, 2, 3], with: key) }
+            guard case .notSupported = error else {
+                throw ConformanceFailure("sign: \(String(describing: error))")
+            }
+            return
+        }
+        let key = freshName()
+        let missing = await failure { _ = try await kms.sign([1, 2, 3], with: key) }
+        #expect(missing == .keyNotFound(key))
+        try await kms.createKey(key, purpose: .signing)
+        for length in [0, 1, 100, 10_000] {
+            let message = [UInt8](repeating: 7, count: length)
+            try await expectSignature(by: kms, key, message)
+        }
+        let description = try await kms.describeKey(key)
+        #expect(description.purpose == .signing)
+        try await kms.createKey(key, purpose: .signing)
+        #expect(try await kms.describeKey(key) == description, "an existing key is left as it is")
+        // A key has one purpose.
+        let sealing = try await freshKey(kms)
+        let misuses: [@Sendable () async throws -> Void] = [
+            { _ = try await kms.sign([1, 2, 3], with: sealing) },
+            { _ = try await kms.generateDataKey(under: key, context: context, as: .service) },
+        ]
+        for (index, misuse) in misuses.enumerated() {
+            guard case .keyUnusable = await failure(misuse) else {
+                throw ConformanceFailure("misuse \(index) of a key passed")
+            }
+        }
+    }
+
+    private static func expectSignature(by kms: any TrustedKMS, _ key: KMSKeyName, _ message: [UInt8]) async throws {
+        let signature = try await kms.sign(message, with: key)
+        let publicKey = try Curve25519.Signing.PublicKey(
+            rawRepresentation: try #require(try await kms.describeKey(key).publicKey))
+        #expect(publicKey.isValidSignature(signature, for: message))
+        #expect(!publicKey.isValidSignature(signature, for: message + [1]))
     }
 
     static func health(_ kms: any TrustedKMS) async throws { try await kms.checkHealth() }
