@@ -80,21 +80,24 @@ actor OpenBaoCredential {
         if let acquisition { return try await acquisition.value.get() }
         let generation = (lease?.generation ?? 0) + 1
         let task = Task { () -> Result<OpenBaoLease, KMSError> in
+            // Whoever waits for this task finds the new lease in its place.
+            defer { self.acquisition = nil }
             do throws(KMSError) {
-                return .success(try await self.obtain(generation: generation))
+                let fresh = try await self.obtain(generation: generation)
+                self.install(fresh)
+                return .success(fresh)
             } catch {
                 return .failure(error)
             }
         }
         acquisition = task
-        let result = await task.value
-        acquisition = nil
-        let fresh = try result.get()
-        if !isShutDown {
-            lease = fresh
-            maintain()
-        }
-        return fresh
+        return try await task.value.get()
+    }
+
+    private func install(_ fresh: OpenBaoLease) {
+        guard !isShutDown else { return }
+        lease = fresh
+        maintain()
     }
 
     // MARK: Renewal

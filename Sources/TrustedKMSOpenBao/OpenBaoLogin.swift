@@ -34,7 +34,7 @@ struct OpenBaoLogin: Sendable {
         let answer = try await transport.send(.POST, "auth/\(mount)/login", body: body, time: time)
         switch answer.status {
         case 200: break
-        case 400, 403, 404: throw .denied(reason: refusal(answer.body))
+        case 400, 403, 404: throw .denied(reason: refusal(answer))
         case 429: throw .throttled(retryAfterSeconds: answer.retryAfterSeconds)
         case 500...: throw .unavailable(reason: "OpenBao answered \(answer.status) to \(name)")
         default: throw .invalidResponse(reason: "OpenBao answered \(answer.status) to \(name)")
@@ -57,15 +57,17 @@ struct OpenBaoLogin: Sendable {
         }
     }
 
-    private func refusal(_ answer: borrowing SecretBuffer) -> String {
-        if answer.contains("no handler for route") {
-            return "\(name) was refused: nothing is mounted there; see `bao auth list`"
+    private func refusal(_ answer: borrowing OpenBaoAnswer) -> String {
+        // Without a token OpenBao does not tell a missing mount from a forbidden one.
+        if answer.status == 403 || answer.body.contains("no handler for route") {
+            return "\(name) was refused: nothing is mounted there that logs in, or not in this namespace; "
+                + "see `bao auth list`"
         }
         switch kind {
         case .appRole(let file): return "\(name) was refused; check the role ID, \(file) and the mount"
-        case .workload(let file): return "\(name) was refused: \(jwtRefusal(answer)) (the JWT of \(file))"
+        case .workload(let file): return "\(name) was refused: \(jwtRefusal(answer.body)) (the JWT of \(file))"
         case .caller:
-            return "\(name) was refused, and nobody else's credential is tried: \(jwtRefusal(answer))"
+            return "\(name) was refused, and nobody else's credential is tried: \(jwtRefusal(answer.body))"
         }
     }
 
@@ -75,7 +77,7 @@ struct OpenBaoLogin: Sendable {
             ("expired", "the JWT has expired; get a new one"),
             ("audience", "the JWT is meant for another audience than the role's bound_audiences"),
             ("issuer", "the JWT is of another issuer than the bound_issuer of auth/\(mount)/config"),
-            ("not valid yet", "the JWT is not valid yet; check the clocks"),
+            ("(nbf)", "the JWT is not valid yet; check the clocks"),
             ("signature", "the JWT's signature is of no key that auth/\(mount)/config knows"),
             ("could not be found", "the mount has no such role; see `bao list auth/\(mount)/role`"),
             ("claim", "the JWT's claims are not those that the role binds"),
