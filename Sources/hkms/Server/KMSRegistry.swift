@@ -21,6 +21,7 @@ enum KMSRegistry {
     private static let providers: [String: Reader] = [
         "software": software,
         "openbao": openBao,
+        "pkcs11": pkcs11,
     ]
 
     /// Reads the section; errors are collected by the document.

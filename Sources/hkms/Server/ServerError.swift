@@ -16,7 +16,8 @@ enum ServerError: Error, CustomStringConvertible {
         case .coreDumps:
             "the system does not let this process forbid core dumps of itself, which could hold keys; "
                 + "for a trial, set development: true"
-        case .noPassphrase(let variable): "the environment variable \(variable) holds no passphrase"
+        case .noPassphrase(let variable):
+            "the environment variable \(variable) is empty or not set: the passphrase or PIN must be in it"
         }
     }
 }
