@@ -205,7 +205,10 @@ let package = Package(
         // Tests, one target a module or port; scripts/test starts the real servers that they need
         .target(
             name: "TestSupport",
-            dependencies: ["HomomorphicEncryption", "RLWE", "SecretMemory", .complexModule, .realModule],
+            dependencies: [
+                "HomomorphicEncryption", "RLWE", "SecretMemory", .complexModule, .logging, .nioCore, .nioPosix,
+                .realModule,
+            ],
             path: "Tests/TestSupport", swiftSettings: swiftSettings),
         // Programs that tests watch from outside
         .target(name: "CMemcheck", path: "Tests/CMemcheck"),
@@ -266,7 +269,7 @@ let package = Package(
             name: "TrustedKMSTests",
             dependencies: [
                 "KeyManagement", "SecretMemory", "TestSupport", "TrustedKMSOpenBao", "TrustedKMSSoftware",
-                .asyncHTTPClient, .nioCore, .nioHTTP1, .nioPosix,
+                .asyncHTTPClient, .crypto, .cryptoStreams, .logging, .nioCore, .nioHTTP1, .nioPosix,
             ],
             swiftSettings: swiftSettings),
         .testTarget(

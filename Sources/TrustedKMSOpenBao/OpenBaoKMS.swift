@@ -201,6 +201,8 @@ public final class OpenBaoKMS: TrustedKMS {
             .GET, "sys/health?standbyok=true&perfstandbyok=true", inNamespace: false)
         switch health.status {
         case 200: break
+        // Not a standby, which answers 200 to this: a rate limit, or whatever stands before the server.
+        case 429: throw .throttled(retryAfterSeconds: health.retryAfterSeconds)
         case 501: throw .unavailable(reason: "OpenBao is not initialized")
         case 503: throw .unavailable(reason: "OpenBao is sealed")
         default: throw .unavailable(reason: "OpenBao's health check answers \(health.status)")

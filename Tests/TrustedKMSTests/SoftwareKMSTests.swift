@@ -9,12 +9,6 @@ import TrustedKMSSoftware
 @Suite(.serialized) struct SoftwareKMSTests {
     private static let context = SealingContext.forTests(["software", "tests"])
 
-    @Test(arguments: TrustedKMSConformance.allCases)
-    func conformance(_ check: TrustedKMSConformance) async throws {
-        let keystore = try Keystore()
-        try await check.run(on: CompletedKMS(try keystore.create()))
-    }
-
     /// The same promises when the keystore was closed and opened again.
     @Test func reopeningKeepsKeysVersionsAndMinimum() async throws {
         let keystore = try Keystore()
