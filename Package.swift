@@ -268,8 +268,8 @@ let package = Package(
         .testTarget(
             name: "TrustedKMSTests",
             dependencies: [
-                "KeyManagement", "SecretMemory", "TestSupport", "TrustedKMSOpenBao", "TrustedKMSSoftware",
-                .asyncHTTPClient, .crypto, .cryptoStreams, .logging, .nioCore, .nioHTTP1, .nioPosix,
+                "CPKCS11", "KeyManagement", "SecretMemory", "TestSupport", "TrustedKMSOpenBao", "TrustedKMSPKCS11",
+                "TrustedKMSSoftware", .asyncHTTPClient, .crypto, .cryptoStreams, .logging, .nioCore, .nioHTTP1, .nioPosix,
             ],
             swiftSettings: swiftSettings),
         .testTarget(

@@ -20,8 +20,10 @@ final class PKCS11Module: @unchecked Sendable {
         var users = 0
         /// False where somebody else in this process initialized it; it is theirs to finalize.
         var isOurs = false
-        /// Counts initializations. Handles of an older one mean nothing.
+        /// Counts how often all sessions ended. Handles of an older generation mean nothing.
         var generation = 0
+        /// Sessions of this generation and their slots, of all adapters.
+        var sessions: [UInt: UInt] = [:]
         var restarted: ContinuousClock.Instant?
     }
 
@@ -39,7 +41,16 @@ final class PKCS11Module: @unchecked Sendable {
         self.path = path
         self.functions = functions
         calls = .allocate(capacity: 1)
-        pthread_rwlock_init(calls, nil)
+        #if canImport(Glibc)
+            // Or a writer would wait for as long as anybody calls.
+            var attributes = pthread_rwlockattr_t()
+            pthread_rwlockattr_init(&attributes)
+            pthread_rwlockattr_setkind_np(&attributes, Int32(PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP))
+            pthread_rwlock_init(calls, &attributes)
+            pthread_rwlockattr_destroy(&attributes)
+        #else
+            pthread_rwlock_init(calls, nil)
+        #endif
     }
 
     // MARK: Life
@@ -61,22 +72,71 @@ final class PKCS11Module: @unchecked Sendable {
 
     func release() {
         Self.loaded.withLock { _ in
-            state.withLock { state in
+            let isLast = state.withLock { state in
                 state.users -= 1
-                guard state.users == 0, state.isOurs else { return }
-                pthread_rwlock_wrlock(calls)
-                _ = functions.pointee.finalize?(nil)
-                pthread_rwlock_unlock(calls)
-                state.generation += 1
+                return state.users == 0 && state.isOurs
             }
+            guard isLast else { return }
+            pthread_rwlock_wrlock(calls)
+            defer { pthread_rwlock_unlock(calls) }
+            finalize()
+        }
+    }
+
+    /// Nobody else calls the module meanwhile.
+    private func finalize() {
+        _ = functions.pointee.finalize?(nil)
+        state.withLock { state in
+            state.generation += 1
+            state.sessions = [:]
         }
     }
 
     var generation: Int { state.withLock { $0.generation } }
     var hasOneUser: Bool { state.withLock { $0.users == 1 } }
 
+    // MARK: Sessions
+
+    /// A new session. Its handle is nobody else's: where somebody holds one of the same number, that session ended
+    /// unnoticed, and two threads would have shared this one.
+    func openSession(_ slot: UInt, flags: UInt) throws(PKCS11Failure) -> UInt {
+        guard let open = functions.pointee.open_session else {
+            throw .call("C_OpenSession", Cryptoki.functionNotSupported)
+        }
+        var handle = Cryptoki.noHandle
+        let code = open(slot, flags, nil, nil, &handle)
+        guard code == Cryptoki.ok else { throw .call("C_OpenSession", code) }
+        let opened = handle
+        let isNew = state.withLock { $0.sessions.updateValue(slot, forKey: opened) == nil }
+        guard isNew else { throw .call("C_OpenSession", Cryptoki.sessionHandleInvalid) }
+        return handle
+    }
+
+    /// Does nothing where the session ended with its generation.
+    func closeSession(_ session: PKCS11Session) {
+        let isOpen = state.withLock { state in
+            state.generation == session.generation && state.sessions.removeValue(forKey: session.handle) != nil
+        }
+        if isOpen { _ = functions.pointee.close_session?(session.handle) }
+    }
+
+    /// After sessions, login or token were lost: ends all sessions of this process, when nobody calls. Each adapter
+    /// notices by ``generation``.
+    /// - Parameter seen: nothing is done where somebody else did it since.
+    func endSessions(seen: Int) {
+        pthread_rwlock_wrlock(calls)
+        defer { pthread_rwlock_unlock(calls) }
+        let slots = state.withLock { state -> Set<UInt> in
+            guard state.generation == seen else { return [] }
+            defer { state.sessions = [:] }
+            state.generation += 1
+            return Set(state.sessions.values)
+        }
+        for slot in slots { _ = functions.pointee.close_all_sessions?(slot) }
+    }
+
     /// Finalizes and initializes, which is what some modules need to see a token again. All sessions of this process
-    /// are gone after it; each adapter notices by ``generation``.
+    /// are gone after it.
     /// - Parameter seen: nothing is done where somebody else did it since.
     func restart(seen: Int) throws(PKCS11Failure) {
         let now = ContinuousClock.now
@@ -90,8 +150,7 @@ final class PKCS11Module: @unchecked Sendable {
         guard isDue else { return }
         pthread_rwlock_wrlock(calls)
         defer { pthread_rwlock_unlock(calls) }
-        _ = functions.pointee.finalize?(nil)
-        state.withLock { $0.generation += 1 }
+        finalize()
         do throws(KMSError) { _ = try initialize() } catch { throw .kms(error) }
     }
 

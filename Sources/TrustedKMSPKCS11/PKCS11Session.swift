@@ -72,6 +72,10 @@ struct PKCS11Session: @unchecked Sendable {
     }
 
     func set(_ attribute: Attribute, _ value: Bool, of object: Object) throws(PKCS11Failure) {
+        try set(attribute, [value ? 1 : 0], of: object)
+    }
+
+    func set(_ attribute: Attribute, _ value: [UInt8], of object: Object) throws(PKCS11Failure) {
         let set = try function("C_SetAttributeValue", functions.pointee.set_attribute_value)
         var template = ObjectTemplate()
         template.set(attribute, value)
@@ -91,9 +95,10 @@ struct PKCS11Session: @unchecked Sendable {
         return key
     }
 
+    /// - Returns: the public half and the private one.
     func generateKeyPair(
         _ mechanism: UInt, public publicTemplate: ObjectTemplate, private privateTemplate: ObjectTemplate
-    ) throws(PKCS11Failure) {
+    ) throws(PKCS11Failure) -> [Object] {
         let generate = try function("C_GenerateKeyPair", functions.pointee.generate_key_pair)
         var keys = (Cryptoki.noHandle, Cryptoki.noHandle)
         var mechanism = hkms_p11_mechanism(type: mechanism, parameter: nil, length: 0)
@@ -105,6 +110,7 @@ struct PKCS11Session: @unchecked Sendable {
             }
         }
         try check("C_GenerateKeyPair", code)
+        return [keys.0, keys.1]
     }
 
     // MARK: Cryptography
@@ -300,7 +306,6 @@ struct PKCS11Session: @unchecked Sendable {
     }
 
     func logOut() { _ = functions.pointee.logout?(handle) }
-    func close() { _ = functions.pointee.close_session?(handle) }
 
     // MARK: Tools
 

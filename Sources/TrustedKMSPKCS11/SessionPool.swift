@@ -89,7 +89,7 @@ final class SessionPool: Sendable {
             let current = idle.filter { $0.generation == module.generation }
             // The login is the token's for the whole process, where others may still need it.
             if module.hasOneUser { current.first?.logOut() }
-            for session in current { session.close() }
+            for session in current { module.closeSession(session) }
         }
         module.release()
     }
@@ -99,19 +99,20 @@ final class SessionPool: Sendable {
     private func attempt<Success>(
         readWrite: Bool, _ work: (PKCS11Session) throws(PKCS11Failure) -> Success
     ) throws(KMSError) -> Success {
+        var generation = module.generation
         do throws(PKCS11Failure) {
             return try once(readWrite: readWrite, work)
         } catch {
-            if error.isLoss { closeIdle() } else if !error.isStale { throw error.kmsError }
+            if error.isLoss { module.endSessions(seen: generation) } else if !error.isStale { throw error.kmsError }
         }
-        let seen = module.generation
+        generation = module.generation
         do throws(PKCS11Failure) {
             return try once(readWrite: readWrite, work)
         } catch {
             guard error.isLoss else { throw error.kmsError }
         }
         do throws(PKCS11Failure) {
-            try module.restart(seen: seen)
+            try module.restart(seen: generation)
             return try once(readWrite: readWrite, work)
         } catch {
             throw error.kmsError
@@ -143,20 +144,7 @@ final class SessionPool: Sendable {
             state.idle.append(session)
             return true
         }
-        if !isKept, session.generation == module.generation { session.close() }
-    }
-
-    private func closeIdle() {
-        module.withCalls {
-            let idle = state.withLock { state in
-                defer {
-                    state.idle = []
-                    state.slot = nil
-                }
-                return state.idle
-            }
-            for session in idle where session.generation == module.generation { session.close() }
-        }
+        if !isKept { module.closeSession(session) }
     }
 
     // MARK: Sessions
@@ -184,19 +172,14 @@ final class SessionPool: Sendable {
         let slot: UInt
         if let known { slot = known } else { slot = try locate() }
         state.withLock { $0.slot = slot }
-        guard let openSession = module.functions.pointee.open_session else {
-            throw .call("C_OpenSession", Cryptoki.functionNotSupported)
-        }
-        var handle = Cryptoki.noHandle
-        let code = openSession(slot, Cryptoki.serial | (readWrite ? Cryptoki.readWrite : 0), nil, nil, &handle)
-        guard code == Cryptoki.ok else { throw .call("C_OpenSession", code) }
+        let handle = try module.openSession(slot, flags: Cryptoki.serial | (readWrite ? Cryptoki.readWrite : 0))
         let session = PKCS11Session(
             handle: handle, slot: slot, generation: generation, functions: module.functions)
         do throws(PKCS11Failure) {
             try logIn(session)
             return session
         } catch {
-            session.close()
+            module.closeSession(session)
             throw error
         }
     }

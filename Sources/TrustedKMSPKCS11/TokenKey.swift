@@ -112,7 +112,9 @@ struct TokenKey: Sendable {
                 throw .kms(.keyUnusable(name, reason: "version \(version.id.number) is no AES key of 32 bytes"))
             }
         case .signing:
-            guard attributes.number(.keyType) == Cryptoki.edwards, attributes.bytes(.curve) == Self.ed25519 else {
+            guard attributes.number(.keyType) == Cryptoki.edwards,
+                [Self.ed25519, Self.edwards25519].contains(attributes.bytes(.curve))
+            else {
                 throw .kms(.keyUnusable(name, reason: "version \(version.id.number) is no Ed25519 key"))
             }
         }
@@ -120,8 +122,14 @@ struct TokenKey: Sendable {
 
     // MARK: Making and destroying
 
+    /// The label of a key on its way. A token may show an object before all its attributes are set; the label that
+    /// makes it a version comes last. What a crash leaves under this one, an administrator may destroy.
+    private static let unfinished = Array("hkms-unfinished".utf8)
+
     /// The object identifier 1.3.101.112 in DER.
     private static let ed25519: [UInt8] = [0x06, 0x03, 0x2B, 0x65, 0x70]
+    /// The curve's other name in version 3, a PrintableString; SoftHSM2 gives it back for private halves.
+    private static let edwards25519: [UInt8] = [0x13, 0x0C] + Array("edwards25519".utf8)
 
     static func make(
         _ number: Int, of name: KMSKeyName, purpose: KMSKeyPurpose, usage: (seal: Attribute, open: Attribute),
@@ -131,8 +139,9 @@ struct TokenKey: Sendable {
         let id = KeyVersionID(number: number, random: try TokenSealing.random(8))
         var common = ObjectTemplate()
         common.set(.token, true)
-        common.set(.label, Array(name.value.utf8))
+        common.set(.label, unfinished)
         common.set(.id, id.bytes)
+        let made: [PKCS11Session.Object]
         var secret = common
         secret.set(.isPrivate, true)
         secret.set(.sensitive, true)
@@ -146,7 +155,7 @@ struct TokenKey: Sendable {
             for use in [Attribute.encrypt, .decrypt, .wrap, .unwrap] {
                 secret.set(use, use == usage.seal || use == usage.open)
             }
-            _ = try session.generateKey(Cryptoki.aesKeyGeneration, secret)
+            made = [try session.generateKey(Cryptoki.aesKeyGeneration, secret)]
         case .signing:
             common.set(.objectClass, Cryptoki.publicKey)
             common.set(.keyType, Cryptoki.edwards)
@@ -155,7 +164,14 @@ struct TokenKey: Sendable {
             secret.set(.objectClass, Cryptoki.privateKey)
             secret.set(.keyType, Cryptoki.edwards)
             secret.set(.sign, true)
-            try session.generateKeyPair(Cryptoki.edwardsKeyPairGeneration, public: common, private: secret)
+            made = try session.generateKeyPair(
+                Cryptoki.edwardsKeyPairGeneration, public: common, private: secret)
+        }
+        do throws(PKCS11Failure) {
+            for object in made { try session.set(.label, Array(name.value.utf8), of: object) }
+        } catch {
+            for object in made { try? session.destroy(object) }
+            throw error
         }
     }
 
