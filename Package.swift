@@ -41,6 +41,7 @@ let package = Package(
     ],
     targets: [
         // Floor 0
+        .target(name: "CPKCS11"),
         .target(name: "CRLWEKernels"),
         .target(name: "CSecretMemory"),
         .target(name: "CWipingFree"),
@@ -139,6 +140,10 @@ let package = Package(
             ],
             swiftSettings: swiftSettings),
         .target(
+            name: "TrustedKMSPKCS11",
+            dependencies: ["CPKCS11", "KeyManagement", "LocalFiles", "SecretMemory", .crypto],
+            swiftSettings: swiftSettings),
+        .target(
             name: "IdentityOIDC",
             dependencies: [
                 "ServiceKit", "TransportSecurity", .asyncHTTPClient, .jwtKit, .logging, .nioCore, .nioHTTP1,
@@ -174,8 +179,8 @@ let package = Package(
                 "AccessPolicy", "Attestation", "AuditLog", "AuditSinks", "CWipingFree", "DataFiles", "Gateway",
                 "HKMSClient", "HomomorphicEncryption", "IdentityOIDC", "KeyManagement", "LocalFiles", "Observability",
                 "ObservabilityExport", "RLWE", "SecretKeys", "SecretMemory", "ServiceKit", "StorageFiles",
-                "StorageSQLite", "TransportSecurity", "TrustedKMSOpenBao", "TrustedKMSSoftware", .argumentParser,
-                .asn1, .crypto, .logging, .nioCore, .serviceLifecycle, .x509,
+                "StorageSQLite", "TransportSecurity", "TrustedKMSOpenBao", "TrustedKMSPKCS11", "TrustedKMSSoftware",
+                .argumentParser, .asn1, .crypto, .logging, .nioCore, .serviceLifecycle, .x509,
             ],
             swiftSettings: swiftSettings),
         .executableTarget(
@@ -263,8 +268,8 @@ let package = Package(
         .testTarget(
             name: "TrustedKMSTests",
             dependencies: [
-                "KeyManagement", "SecretMemory", "TestSupport", "TrustedKMSOpenBao", "TrustedKMSSoftware",
-                .asyncHTTPClient, .crypto, .cryptoStreams, .logging, .nioCore, .nioHTTP1, .nioPosix,
+                "CPKCS11", "KeyManagement", "SecretMemory", "TestSupport", "TrustedKMSOpenBao", "TrustedKMSPKCS11",
+                "TrustedKMSSoftware", .asyncHTTPClient, .crypto, .cryptoStreams, .logging, .nioCore, .nioHTTP1, .nioPosix,
             ],
             swiftSettings: swiftSettings),
         .testTarget(
@@ -313,7 +318,7 @@ let package = Package(
                 "Gateway",
                 "HomomorphicEncryption", "KeyManagement", "Observability", "SecretMemory", "ServiceKit",
                 "TransportSecurity",
-                "TrustedKMSOpenBao", "TrustedKMSSoftware", .crypto, .httpTypes, .nioCore,
+                "TrustedKMSOpenBao", "TrustedKMSPKCS11", "TrustedKMSSoftware", .crypto, .httpTypes, .nioCore,
             ],
             swiftSettings: swiftSettings),
         .testTarget(

@@ -42,6 +42,7 @@ enum KMSRegistry {
     private static let providers: [String: Reader] = [
         "software": software,
         "openbao": openBao,
+        "pkcs11": pkcs11,
     ]
 
     /// Reads `kms`, or one of `otherKMS`; errors are collected by the document.

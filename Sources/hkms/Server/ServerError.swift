@@ -20,7 +20,8 @@ enum ServerError: Error, CustomStringConvertible {
         case .noCallers(let name):
             "the KMS \(name) is not set up to authenticate principals: keys: perPrincipal needs it "
                 + "(openbao.delegated; docs/kms/openbao.md)"
-        case .noPassphrase(let variable): "the environment variable \(variable) holds no passphrase"
+        case .noPassphrase(let variable):
+            "the environment variable \(variable) is empty or not set: the passphrase or PIN must be in it"
         }
     }
 }

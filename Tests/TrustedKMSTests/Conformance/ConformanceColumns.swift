@@ -17,6 +17,9 @@ struct ConformanceColumn: Sendable, CustomTestStringConvertible {
         ConformanceColumn("software") { try SoftwareSubject() },
         ConformanceColumn("openbao") { try OpenBaoSubject() },
         ConformanceColumn("openbao-tls") { try OpenBaoSubject(overTLS: true) },
+        ConformanceColumn("softhsm-gcm") { PKCS11Subject(try .softHSM, .gcm) },
+        ConformanceColumn("softhsm-wrap") { PKCS11Subject(try .softHSM, .keyWrapPad) },
+        ConformanceColumn("opencryptoki") { PKCS11Subject(try .openCryptoki, .auto) },
         ConformanceColumn("without-context") { try PoorSubject.withoutContext() },
         ConformanceColumn("without-integrity") { PoorSubject.withoutIntegrity() },
     ]
