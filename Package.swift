@@ -173,9 +173,10 @@ let package = Package(
             dependencies: [
                 "AccessPolicy", "Attestation", "AuditLog", "AuditSinks", "CWipingFree", "DataFiles", "Gateway",
                 "HKMSClient", "HomomorphicEncryption", "IdentityOIDC", "KeyManagement", "Observability",
-                "ObservabilityExport", "RLWE", "SecretKeys", "SecretMemory", "ServiceKit", "StorageFiles",
-                "StorageSQLite", "TransportSecurity", "TrustedKMSOpenBao", "TrustedKMSSoftware", .argumentParser,
-                .asn1, .crypto, .logging, .nioCore, .serviceLifecycle, .x509,
+                "ObservabilityExport", "RLWE", "SecretKeys", "SecretMemory", "ServerKit", "ServiceKit", "StorageFiles",
+                "StorageSQLite", "TransportSecurity", "TrustedKMSOpenBao", "TrustedKMSSoftware",
+                .argumentParser, .asn1, .asyncHTTPClient, .crypto, .logging, .nioCore, .nioPosix, .nioSSL,
+                .serviceLifecycle, .x509,
             ],
             swiftSettings: swiftSettings),
         .executableTarget(

@@ -28,7 +28,7 @@ import Synchronization
 public final class OpenBaoKMS: TrustedKMS {
     private let transport: OpenBaoTransport
     private let credential: OpenBaoCredential
-    private let mount: String
+    let mount: String
     /// Keys that were seen to exist and to be fit for sealing.
     private let checkedKeys = Mutex<Set<KMSKeyName>>([])
 
@@ -216,7 +216,7 @@ public final class OpenBaoKMS: TrustedKMS {
     ///
     /// OpenBao's storage transactions are optimistic: of two calls that change one key at once, one fails with
     /// "transaction commit failed" and has changed nothing, so that it is made again.
-    private func call(
+    func call(
         _ method: HTTPMethod, _ path: String, body: OpenBaoRequestBody?, _ operation: String, _ key: KMSKeyName?
     ) async throws(KMSError) -> OpenBaoAnswer {
         if let key, !Self.isTransitName(key) { throw .keyNotFound(key) }

@@ -31,11 +31,13 @@ func readKeystore(_ bytes: [UInt8]) {
     _ = try? KeystoreDocument(parsing: Data(bytes), path: "keystore.json")
 }
 
-/// The first byte of an input names what was asked: `k` for a key, anything else for a sealing.
+/// The first byte of an input names what was asked: `k` for a key, `p` for privileges, anything else for a sealing.
 func readTransitAnswer(_ bytes: [UInt8]) {
     let body = Data(bytes.dropFirst())
     if bytes.first == UInt8(ascii: "k") {
         _ = TransitAnswer.key(body)
+    } else if bytes.first == UInt8(ascii: "p") {
+        _ = TransitAnswer.capabilities(body)
     } else if let ciphertext = TransitAnswer.sealed(body) {
         precondition(TransitCiphertext(ciphertext.text.utf8)?.text == ciphertext.text, "what is sealed is opened")
     }
