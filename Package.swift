@@ -163,7 +163,8 @@ let package = Package(
                 "KeyManagement", "Observability", "RLWE",
                 "SecretMemory", "ServerKit", "ServiceKit", "TransportSecurity", .asyncHTTPClient, .complexModule,
                 .httpTypes,
-                .hummingbird, .logging, .nioCore, .nioHTTP1, .realModule, .serviceLifecycle, .unixSignals,
+                .hummingbird, .logging, .nioCore, .nioHTTP1, .nioPosix, .nioSSL, .realModule, .serviceLifecycle,
+                .unixSignals,
             ],
             swiftSettings: swiftSettings),
 

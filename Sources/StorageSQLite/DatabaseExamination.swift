@@ -1,7 +1,8 @@
 import GRDB
 import KeyManagement
 
-/// What the file of a metadata store is like, found out without changing it.
+/// What the file of a metadata store is like, found out without changing a row; what an earlier process left in SQLite's
+/// log goes into the file, as at every opening.
 package struct DatabaseExamination: Sendable {
     /// False where an older version wrote it: the gateway's next start brings it up to date.
     package let isCurrent: Bool

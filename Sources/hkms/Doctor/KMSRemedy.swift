@@ -10,7 +10,7 @@ enum KMSRemedy {
         case .throttled: "Try again later, or raise the KMS's limit for this credential."
         case .denied:
             "Give the gateway a credential that has not expired, with the policy of docs/configuration.md "
-                + "(Least-privilege policy)."
+                + "(Least-privilege policy), which names one key: that of kms.key."
         case .keyNotFound: "Correct kms.key, or have the key made; hkms init makes one where its credential may."
         case .keyUnusable: "Have the key enabled as the message says, or name one that is under kms.key."
         case .cannotOpen: "Find out who changed the key in the KMS; its versions may have been destroyed."
