@@ -168,7 +168,8 @@ let package = Package(
                 "KeyManagement", "Observability", "RLWE",
                 "SecretMemory", "ServerKit", "ServiceKit", "TransportSecurity", .asyncHTTPClient, .complexModule,
                 .httpTypes,
-                .hummingbird, .logging, .nioCore, .nioHTTP1, .realModule, .serviceLifecycle, .unixSignals,
+                .hummingbird, .logging, .nioCore, .nioHTTP1, .nioPosix, .nioSSL, .realModule, .serviceLifecycle,
+                .unixSignals,
             ],
             swiftSettings: swiftSettings),
 
@@ -178,9 +179,10 @@ let package = Package(
             dependencies: [
                 "AccessPolicy", "Attestation", "AuditLog", "AuditSinks", "CWipingFree", "DataFiles", "Gateway",
                 "HKMSClient", "HomomorphicEncryption", "IdentityOIDC", "KeyManagement", "LocalFiles", "Observability",
-                "ObservabilityExport", "RLWE", "SecretKeys", "SecretMemory", "ServiceKit", "StorageFiles",
+                "ObservabilityExport", "RLWE", "SecretKeys", "SecretMemory", "ServerKit", "ServiceKit", "StorageFiles",
                 "StorageSQLite", "TransportSecurity", "TrustedKMSOpenBao", "TrustedKMSPKCS11", "TrustedKMSSoftware",
-                .argumentParser, .asn1, .crypto, .logging, .nioCore, .serviceLifecycle, .x509,
+                .argumentParser, .asn1, .asyncHTTPClient, .crypto, .logging, .nioCore, .nioPosix, .nioSSL,
+                .serviceLifecycle, .x509,
             ],
             swiftSettings: swiftSettings),
         .executableTarget(
@@ -269,7 +271,8 @@ let package = Package(
             name: "TrustedKMSTests",
             dependencies: [
                 "CPKCS11", "KeyManagement", "SecretMemory", "TestSupport", "TrustedKMSOpenBao", "TrustedKMSPKCS11",
-                "TrustedKMSSoftware", .asyncHTTPClient, .crypto, .cryptoStreams, .logging, .nioCore, .nioHTTP1, .nioPosix,
+                "TrustedKMSSoftware", .asyncHTTPClient, .crypto, .cryptoStreams, .logging, .nioCore, .nioHTTP1,
+                .nioPosix,
             ],
             swiftSettings: swiftSettings),
         .testTarget(

@@ -57,6 +57,13 @@ struct IssuerKeys: Sendable {
         keys = set.keys.compactMap(\.key)
     }
 
+    /// How many are for one of these algorithms.
+    func count(for algorithms: [OIDCConfiguration.Algorithm]) -> Int {
+        keys.count { key in
+            algorithms.contains { key.type == $0.keyType && (key.algorithm == nil || key.algorithm == $0.rawValue) }
+        }
+    }
+
     /// Whether a token's key is among these.
     func contains(_ header: TokenHeader, _ algorithm: OIDCConfiguration.Algorithm) -> Bool {
         !candidates(header, algorithm).isEmpty

@@ -36,6 +36,12 @@ public final class OIDCAuthenticator: Authenticator {
         } catch { return ["identity: \(error.problem.detail)"] }
     }
 
+    /// Asks the issuer now.
+    /// - Returns: how many of its keys can check tokens of the algorithms that are allowed.
+    package func usableKeys() async throws(OIDCError) -> Int {
+        try await keys.current().count(for: configuration.algorithms)
+    }
+
     /// The issuer that a token says it is of; nil for what is no JWT. Nothing of it is checked.
     public static func claimedIssuer(of token: String) -> String? {
         struct Claims: Decodable {

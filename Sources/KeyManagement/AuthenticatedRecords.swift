@@ -105,26 +105,34 @@ struct AuthenticatedRecords: Sendable {
         do { try await store.apply(changes) } catch { throw .metadataStore(error) }
     }
 
+    /// Whether this installation's gateways wrote a row, whatever it says.
+    static func isAuthentic(_ record: MetadataRecord, _ keys: InstallationKeys) -> Bool {
+        guard record.body.count > 32 else { return false }
+        let expected = code(
+            collection: record.collection, id: record.id, index: record.index, version: record.version,
+            json: Array(record.body.dropFirst(32)), keys)
+        return equalInConstantTime(record.body.prefix(32), expected)
+    }
+
     private func record<Row: AuthenticatedRow>(
         _ row: Row, id: String, index: String, version: Int
     ) throws(KeyManagementError) -> MetadataRecord {
         guard let json = row.json else { throw .internalFailure(reason: "a row cannot be encoded") }
-        let code = code(collection: Row.collection, id: id, index: index, version: version, json: json)
+        let code = Self.code(
+            collection: Row.collection, id: id, index: index, version: version, json: json, keys)
         return MetadataRecord(collection: Row.collection, id: id, index: index, version: version, body: code + json)
     }
 
     private func open<Row: AuthenticatedRow>(_ record: MetadataRecord) throws(KeyManagementError) -> Stored<Row> {
-        let json = Array(record.body.dropFirst(32))
-        let expected = code(
-            collection: record.collection, id: record.id, index: record.index, version: record.version, json: json)
-        guard record.body.count > 32, equalInConstantTime(record.body.prefix(32), expected) else {
+        guard Self.isAuthentic(record, keys), let row = Row(json: Array(record.body.dropFirst(32))) else {
             throw .metadataTampered(collection: record.collection)
         }
-        guard let row = Row(json: json) else { throw .metadataTampered(collection: record.collection) }
         return Stored(id: record.id, index: record.index, version: record.version, row: row)
     }
 
-    private func code(collection: String, id: String, index: String, version: Int, json: [UInt8]) -> [UInt8] {
+    private static func code(
+        collection: String, id: String, index: String, version: Int, json: [UInt8], _ keys: InstallationKeys
+    ) -> [UInt8] {
         var canonical = CanonicalBytes()
         canonical.append("HKMS-row-v1")
         canonical.append(collection)

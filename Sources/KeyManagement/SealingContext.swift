@@ -51,6 +51,12 @@ public struct SealingContext: Sendable, Hashable {
         bytes = canonical.bytes
     }
 
+    /// The context of what is sealed to see whether a KMS works, and thrown away: no key set and no installation has
+    /// anything under it.
+    package static func probe(installation: String, tenant: String) -> SealingContext {
+        SealingContext(fields: ["HKMS-sealing-context-v1", installation, tenant, "probe", "single"])
+    }
+
     private init(fields: [String]) {
         var canonical = CanonicalBytes()
         for field in fields { canonical.append(field) }

@@ -11,7 +11,7 @@ import GRDB
 /// Opens the database file and brings its schema up to date.
 struct DatabaseFile {
     /// "HKMS" in ASCII, where SQLite has room for the mark of an application.
-    private static let applicationID = 0x484B_4D53
+    static let applicationID = 0x484B_4D53
     /// SQLite may refuse the switch to WAL at once while another process opens the file, too.
     private static let attempts = 40
     private static let pauseInMicroseconds: UInt32 = 50_000
@@ -45,7 +45,7 @@ struct DatabaseFile {
     }
 
     /// The schema, one migration a version; what was released is never changed.
-    private static var migrator: DatabaseMigrator {
+    static var migrator: DatabaseMigrator {
         var migrator = DatabaseMigrator()
         migrator.registerMigration("1 records") { db in
             try db.execute(

@@ -141,14 +141,14 @@ public final class SQLiteMetadataStore: MetadataStore {
 
 /// The column `body`, or NULL where it is too large to have been written by this store: whoever can
 /// write the file does not decide how much memory is taken.
-private let boundedBody = "iif(length(body) <= \(RecordLimits.body), body, NULL)"
+let boundedBody = "iif(length(body) <= \(RecordLimits.body), body, NULL)"
 
 /// A row that this store cannot have written.
 private struct MalformedRow: Error {}
 
 extension MetadataRecord {
     /// - Parameter row: id, idx, version, body.
-    fileprivate init(_ row: Row, collection: String) throws {
+    init(_ row: Row, collection: String) throws {
         // By storage class: GRDB's conversions trap on a value of another type.
         let values = Array(row.databaseValues).map(\.storage)
         guard values.count == 4, case .string(let id) = values[0], case .string(let index) = values[1],

@@ -122,4 +122,10 @@ package enum TransitAnswer {
     package static func key(_ answer: Data) -> Key? {
         try? JSONDecoder().decode(Envelope<Key>.self, from: answer).data
     }
+
+    /// Reads the answer to `capabilities-self`: what the token may do, by path.
+    /// - Returns: nil for anything else.
+    package static func capabilities(_ answer: Data) -> [String: [String]]? {
+        try? JSONDecoder().decode(Envelope<[String: [String]]>.self, from: answer).data
+    }
 }

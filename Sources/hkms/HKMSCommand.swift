@@ -24,7 +24,8 @@ struct HKMSCommand: AsyncParsableCommand {
             CommandGroup(
                 name: "Server",
                 subcommands: [
-                    Init.self, Serve.self, KMS.self, Keystore.self, PolicyCommand.self, Audit.self, Vectors.self,
+                    Init.self, Serve.self, Doctor.self, KMS.self, Keystore.self, PolicyCommand.self, Audit.self,
+                    Vectors.self,
                 ]),
             CommandGroup(name: "Key sets", subcommands: [Register.self, KeySets.self]),
             CommandGroup(name: "Data", subcommands: [Encrypt.self, Decrypt.self]),

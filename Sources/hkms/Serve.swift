@@ -42,7 +42,7 @@ struct Serve: AsyncParsableCommand {
     var acceptAuditLog = false
 
     /// Secret memory of one operation at N = 2^16: a packed secret key, errors, and three rows of residues.
-    private static let lockedBytesPerThread = 2 << 20
+    static let lockedBytesPerThread = 2 << 20
 
     func run() async throws {
         let settings: ServerConfiguration

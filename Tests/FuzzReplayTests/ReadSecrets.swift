@@ -42,8 +42,8 @@ func readRetryAfter(_ bytes: [UInt8]) {
     precondition(seconds >= 0, "nobody waits for the past")
 }
 
-/// The first byte of an input names what was asked: `k` for a key, `b` for a batch, `s` for a signature, anything else
-/// for a sealing.
+/// The first byte of an input names what was asked: `k` for a key, `b` for a batch, `s` for a signature, `p` for
+/// privileges, anything else for a sealing.
 func readTransitAnswer(_ bytes: [UInt8]) {
     let body = Data(bytes.dropFirst())
     switch bytes.first {
@@ -51,6 +51,7 @@ func readTransitAnswer(_ bytes: [UInt8]) {
         let publicKey = TransitAnswer.key(body)?.publicKey
         precondition(publicKey.map { $0.count == 32 } ?? true, "a public key has 32 bytes")
     case UInt8(ascii: "b"): _ = TransitAnswer.batch(body)
+    case UInt8(ascii: "p"): _ = TransitAnswer.capabilities(body)
     case UInt8(ascii: "s"):
         let signature = TransitAnswer.signature(body)
         precondition(signature.map { $0.count == 64 } ?? true, "a signature has 64 bytes")

@@ -62,7 +62,7 @@ import Testing
     }
 
     /// root's CAP_IPC_LOCK lifts the limit: it is taken away.
-    private static func limit(_ bytes: Int) -> (String, [String]) {
+    static func limit(_ bytes: Int) -> (String, [String]) {
         let limit = ["prlimit", "--memlock=\(bytes):\(bytes)"]
         return Rights.include(.setCapabilities)
             ? ("/usr/bin/env", ["setpriv", "--inh-caps=-ipc_lock", "--bounding-set=-ipc_lock"] + limit)

@@ -100,7 +100,8 @@ struct TokenAdministrator {
         guard functions.pointee.open_session?(slot, 6, nil, nil, &session) == 0 else {
             throw ConformanceFailure("no session")
         }
-        guard let code = functions.pointee.login?(session, 1, token.pin, UInt(token.pin.count)), code == 0 || code == 0x100
+        guard let code = functions.pointee.login?(session, 1, token.pin, UInt(token.pin.count)),
+            code == 0 || code == 0x100
         else { throw ConformanceFailure("no login") }
         return session
     }
