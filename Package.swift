@@ -208,7 +208,7 @@ let package = Package(
         .target(
             name: "TestSupport",
             dependencies: [
-                "HomomorphicEncryption", "RLWE", "SecretMemory", .complexModule, .logging, .nioCore, .nioPosix,
+                "HomomorphicEncryption", "RLWE", "SecretMemory", .complexModule, .crypto, .logging, .nioCore, .nioPosix,
                 .realModule,
             ],
             path: "Tests/TestSupport", swiftSettings: swiftSettings),
@@ -339,7 +339,9 @@ let package = Package(
             dependencies: [
                 "Attestation", "DataFiles", "EncryptedInference", "HKMSClient", "HomomorphicEncryption",
                 "KeyManagement", "RLWE", "SecretKeys", "SecretMemory", "ServiceKit", "TestSupport",
-                "TrustedKMSOpenBao", "TrustedKMSSoftware", .complexModule, .crypto, .realModule,
+                "StorageFiles", "StorageSQLite", "TrustedKMSOpenBao", "TrustedKMSSoftware", .complexModule, .crypto,
+                .logging,
+                .realModule,
             ],
             swiftSettings: swiftSettings),
     ]

@@ -246,6 +246,11 @@ enum ErrorProblems {
                 name: "kms-token-required", title: "The KMS asks for your own credential", status: 403,
                 detail: "The seed is sealed under a key of the principal's own, which the gateway cannot use alone.",
                 fix: "Send HKMS-KMS-Token with a JWT for the KMS; the CLI takes --kms-token-file.")
+        case .kmsCredentialRefused(let reason):
+            return Problem(
+                name: "kms-token-refused", title: "The KMS refuses your own credential", status: 403,
+                detail: "The KMS did not let the holder of HKMS-KMS-Token use the key: \(reason).",
+                fix: "Send a token of your own for the KMS's audience that has not expired.")
         case .kms(let error): return problem(error)
         case .objectStore(let error):
             return Problem(

@@ -74,7 +74,7 @@ public final class Gateway: Sendable {
             configuration: .init(
                 installation: configuration.installation, gateway: configuration.gateway, tenant: configuration.tenant,
                 decryptAnyOwners: configuration.decryptAnyOwners,
-                pinnedManifestKeys: configuration.pinnedManifestKeys),
+                pinnedManifestKeys: configuration.pinnedManifestKeys, secretKeyCaching: configuration.secretKeyCaching),
             keys: keys, kms: kms, objects: objects, metadata: metadata, compute: PoolCompute(pool: pool),
             logger: logger, clock: clock)
         let descriptions = DescriptionReader(compute: PoolCompute(pool: pool))

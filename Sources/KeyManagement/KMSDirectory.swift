@@ -1,3 +1,5 @@
+import Attestation
+
 /// Under which keys of a KMS new seeds and data keys are sealed.
 public enum KeyPlacement: String, Sendable, CaseIterable {
     /// One key for all key sets.
@@ -24,6 +26,9 @@ public struct ConfiguredKMS: Sendable {
         self.key = key
         self.placement = placement
     }
+
+    /// Whose credential opens what is sealed now; nil for the gateway's.
+    var authority: SealingAuthority? { placement == .perPrincipal ? .principal : nil }
 }
 
 /// The trusted KMSs of an installation: the one that seals what is new, and those that still open what they sealed.

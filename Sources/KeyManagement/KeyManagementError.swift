@@ -57,6 +57,8 @@ public enum KeyManagementError: Error, Sendable, Equatable {
     case unknownKMS(String)
     /// The key set is sealed under a key of the principal's own, and the request brings no credential for the KMS.
     case kmsCredentialMissing
+    /// The KMS does not let the holder of the request's credential use the key.
+    case kmsCredentialRefused(reason: String)
 
     // The systems around
     case kms(KMSError)

@@ -116,12 +116,18 @@ extension KeyManager {
         if let budget = row.budget, budget < ciphertexts.count { throw Self.exhausted() }
 
         var timings = StepTimings()
-        let opened: SeedHolder
-        do {
-            opened = try await timed("open", &timings) { try await openCurrent(sealed, manifest: current, as: caller) }
-        } catch let error as UniformFailure {
-            throw await failure(error, keySet)
-        } catch { throw KeyManagementError(error) }
+        let cacheName = caller == .service ? SecretKeyCache.Name(keySet: keySet, manifest: row.manifest) : nil
+        let cached = cacheName.flatMap { secretKeys?.take($0) }
+        var opened: SeedHolder?
+        if cached == nil {
+            do {
+                opened = try await timed("open", &timings) {
+                    try await openCurrent(sealed, manifest: current, as: caller)
+                }
+            } catch let error as UniformFailure {
+                throw await failure(error, keySet)
+            } catch { throw KeyManagementError(error) }
+        }
 
         // Debited before anything is released, and not given back; a KMS that is down costs nothing.
         let spent = ciphertexts.count
@@ -142,14 +148,24 @@ extension KeyManager {
 
         do {
             let context = try EncryptionContext.shared(manifest.parameters)
-            let material = try await timed("secretKeyFromSeed", &timings) {
-                try await compute.run { try KeySetMaterial(opened, context: context) }
+            let key: SecretKeyHolder
+            if let cached {
+                key = cached
+            } else {
+                guard let seed = opened.take() else { throw UniformFailure() }
+                key = try await timed("secretKeyFromSeed", &timings) {
+                    try await compute.run { try KeySetMaterial(seed, context: context).secret }
+                }
+                if let cacheName { secretKeys?.keep(key, as: cacheName) }
             }
             let vectors = try await timed("decryption", &timings) {
                 try await compute.run {
                     try context.messages().decrypt(
-                        parsed, by: material, count: count, form: form, policies: released)
+                        parsed, by: key, count: count, form: form, policies: released)
                 }
+            }
+            if current.sealing.authority == .principal, current.sealing.provider != kms.current.name {
+                await moveWithPrincipal(keySet, as: requester)
             }
             return DecryptionResult(
                 vectors, release: release, flooding: released.isEmpty ? nil : flooding,

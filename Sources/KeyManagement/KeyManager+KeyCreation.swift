@@ -12,7 +12,11 @@ extension KeyManager {
         let context = try EncryptionContext.shared(request.parameters)
         let holder = SeedHolder(try await generateSeed())
         let sealing = try await timed("seal", &timings) {
-            try await seal(holder, request: request, keySet: keySet, as: requester)
+            do {
+                return try await seal(holder, request: request, keySet: keySet, as: requester)
+            } catch let error as KMSError {
+                throw Self.refusal(error, of: try Self.caller(kms.current.authority, requester))
+            }
         }
         let material = try await timed("secretKey", &timings) {
             try await compute.run { try KeySetMaterial(holder, context: context) }
@@ -66,7 +70,7 @@ extension KeyManager {
                 mode: request.mode)
         }
         let configured = kms.current
-        let authority: SealingAuthority? = configured.placement == .perPrincipal ? .principal : nil
+        let authority = configured.authority
         let caller = try Self.caller(authority, requester)
         let key = try await sealingKey(at: configured, for: keySet, as: caller)
         var sealing = KeySetManifest.Sealing(

@@ -179,6 +179,7 @@ extension KeyManager {
             stored.row.destroyed = body.dates.destroyed
             do {
                 try await records.apply([try records.update(stored)])
+                secretKeys?.forget(keySet)
                 logger.notice("key set changed state", metadata: ["keySet": "\(keySet)", "state": "\(state.rawValue)"])
                 return stored.row
             } catch .metadataStore(.conflict) { continue }

@@ -96,6 +96,12 @@ extension KeyManager {
         return .principal(credential)
     }
 
+    /// Whose credential it was that the KMS denied.
+    static func refusal(_ error: KMSError, of caller: KMSCaller) -> any Error {
+        guard case .denied(let reason) = error, caller != .service else { return error }
+        return KeyManagementError.kmsCredentialRefused(reason: reason)
+    }
+
     /// The seed, proved to be the one that the manifest was made with. Where the key's old versions were shut out since
     /// the sealed objects were read, those that took their place are opened.
     func openCurrent(
@@ -106,7 +112,7 @@ extension KeyManager {
         } catch let error as KMSError {
             switch error {
             case .keyUnusable, .keyNotFound, .cannotOpen: break
-            default: throw error
+            default: throw Self.refusal(error, of: caller)
             }
             guard let newer = try? await newer(than: manifest) else { throw error }
             return try await open(sealedObjects(newer), manifest: newer, as: caller)

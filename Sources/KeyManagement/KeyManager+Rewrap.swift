@@ -218,6 +218,7 @@ extension KeyManager {
                 return false
             }
         } catch { throw KeyManagementError(error) }
+        secretKeys?.forget(body.keySet)
         // The old seal goes; where a store does not let it, the next look at this key set removes it.
         try? await removeStaleSeals(signed)
         return true

@@ -27,16 +27,20 @@ public final class KeyManager: Sendable {
         public var decryptAnyOwners: [KeySetOwner]
         /// Public keys that manifests may be signed by: this installation's, and earlier ones.
         public var pinnedManifestKeys: [VerificationKey]
+        /// nil where each decryption asks the KMS.
+        public var secretKeyCaching: SecretKeyCaching?
 
         public init(
             installation: String, gateway: String, tenant: String,
-            decryptAnyOwners: [KeySetOwner] = [], pinnedManifestKeys: [VerificationKey] = []
+            decryptAnyOwners: [KeySetOwner] = [], pinnedManifestKeys: [VerificationKey] = [],
+            secretKeyCaching: SecretKeyCaching? = nil
         ) {
             self.installation = installation
             self.gateway = gateway
             self.tenant = tenant
             self.decryptAnyOwners = decryptAnyOwners
             self.pinnedManifestKeys = pinnedManifestKeys
+            self.secretKeyCaching = secretKeyCaching
         }
     }
 
@@ -52,6 +56,7 @@ public final class KeyManager: Sendable {
     let instance = UUID().uuidString.lowercased()
     let inFlight = Mutex<Set<String>>([])
     let publicKeys = Mutex<BoundedCache<Digest, PublicKey>>(BoundedCache(limit: 64))
+    let secretKeys: SecretKeyCache?
     let manifests = Mutex<BoundedCache<Digest, SignedStatement<KeySetManifest>>>(BoundedCache(limit: 1024))
 
     /// Uniform errors after which a key set is suspended.
@@ -69,6 +74,7 @@ public final class KeyManager: Sendable {
         self.compute = compute
         self.logger = logger
         self.clock = clock
+        secretKeys = configuration.secretKeyCaching.map { SecretKeyCache($0) }
         records = AuthenticatedRecords(store: metadata, keys: keys)
     }
 

@@ -42,6 +42,7 @@ extension OpenBaoKMS {
         return KMSKeyDescription(
             name: name, purpose: key.type == Self.signingType ? .signing : .sealing, type: key.type,
             latestVersion: key.latestVersion, minimumVersion: max(1, key.minimumVersion),
+            earliestVersion: max(1, key.minimumAvailable ?? 1),
             state: key.softDeleted == true ? .pendingDeletion : .enabled, publicKey: key.publicKey)
     }
 

@@ -278,7 +278,8 @@ public final class PKCS11KMS: TrustedKMS {
                 let isDisabled = try key.isDisabled(sealing.usage.seal, sealing.usage.open)
                 return KMSKeyDescription(
                     name: name, type: sealing.keyType, latestVersion: key.latestNumber,
-                    minimumVersion: key.minimum(sealing.usage), state: isDisabled ? .disabled : .enabled)
+                    minimumVersion: key.minimum(sealing.usage), earliestVersion: key.versions.first?.id.number ?? 1,
+                    state: isDisabled ? .disabled : .enabled)
             case .signing:
                 return KMSKeyDescription(
                     name: name, purpose: .signing, type: "ed25519", latestVersion: key.latestNumber,

@@ -245,7 +245,7 @@ public final class SoftwareKMS: TrustedKMS {
         let entry = try current().entry(name)
         return KMSKeyDescription(
             name: name, type: "aes256-gcm", latestVersion: Int(entry.latestVersion),
-            minimumVersion: Int(entry.minimumVersion))
+            minimumVersion: Int(entry.minimumVersion), earliestVersion: Int(entry.firstVersion))
     }
 
     /// Returns when the keystore file is in place and opens under the passphrase.

@@ -1,6 +1,7 @@
 import Foundation
 import KeyManagement
 import SecretMemory
+import TestSupport
 import Testing
 import TrustedKMSOpenBao
 

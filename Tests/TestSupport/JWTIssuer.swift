@@ -1,16 +1,17 @@
 import Crypto
 import Foundation
-import KeyManagement
 
 /// An identity provider of ES256 tokens, for a JWT auth method that knows its public key.
-struct JWTIssuer: Sendable {
-    let issuer = "https://login.example.com"
+package struct JWTIssuer: Sendable {
+    package let issuer = "https://login.example.com"
     private let key = P256.Signing.PrivateKey()
 
-    var publicKeyPEM: String { key.publicKey.pemRepresentation }
+    package init() {}
+
+    package var publicKeyPEM: String { key.publicKey.pemRepresentation }
 
     /// - Parameter lifetime: from now; negative for an expired one.
-    func token(
+    package func token(
         subject: String, audience: String = "kms", issuer: String? = nil, lifetime: TimeInterval = 120,
         notBefore: TimeInterval = -5
     ) throws -> String {
@@ -28,15 +29,5 @@ struct JWTIssuer: Sendable {
     private static func encode(_ bytes: Data) -> String {
         bytes.base64EncodedString().replacingOccurrences(of: "+", with: "-")
             .replacingOccurrences(of: "/", with: "_").replacingOccurrences(of: "=", with: "")
-    }
-}
-
-extension KMSCaller {
-    /// A caller with this credential.
-    static func holding(_ token: String) throws -> KMSCaller {
-        var token = token
-        let credential = try token.withUTF8 { try KMSCredential(copying: UnsafeRawBufferPointer($0)) }
-        guard let credential else { throw ConformanceFailure("not a credential") }
-        return .principal(credential)
     }
 }
