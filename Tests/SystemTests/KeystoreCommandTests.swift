@@ -10,7 +10,8 @@ import TrustedKMSSoftware
     private static let old = "correct horse battery staple"
     private static let new = "another horse and its staple"
 
-    @Test func `the passphrase is changed, the key is rotated, and both are shown`() async throws {
+    @Test("the passphrase is changed, the key is rotated, and both are shown")
+    func changes() async throws {
         let bench = try await Bench()
         let shown = try bench.run("show", "--json")
         #expect(shown.status == 0)
@@ -31,7 +32,8 @@ import TrustedKMSSoftware
         #expect(try bench.run("show", "--passphrase-file", bench.newFile).out.contains("yes"))
     }
 
-    @Test func `what is wrong is named, and neither passphrase is told`() async throws {
+    @Test("what is wrong is named, and neither passphrase is told")
+    func refusals() async throws {
         let bench = try await Bench()
         let before = try Data(contentsOf: bench.keystore)
         let open = bench.folder.appendingPathComponent("open").path
@@ -63,7 +65,8 @@ import TrustedKMSSoftware
 
     #if os(Linux)
         /// At each call that changes a file, before it, after it and in the middle of what it writes.
-        @Test func `killed at any write, the old keystore or the new one is there whole`() async throws {
+        @Test("killed at any write, the old keystore or the new one is there whole")
+        func kill() async throws {
             let bench = try await Bench()
             let writes = try bench.passphraseChange(target: .max, manner: 0)
             try #require(writes.status == 0 && writes.count >= 4, "\(writes)")
