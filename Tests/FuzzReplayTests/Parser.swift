@@ -40,6 +40,8 @@ enum Parser: String, CaseIterable, Sendable {
     case traceContext = "trace-context"
 
     case keystore
+    case loginAnswer = "login-answer"
+    case retryAfter = "retry-after"
     case secretBase64 = "secret-base64"
     case secretJSON = "secret-json"
     case softwareBlob = "software-blob"
@@ -91,6 +93,8 @@ enum Parser: String, CaseIterable, Sendable {
         case .traceContext: readTraceContext(bytes)
 
         case .keystore: readKeystore(bytes)
+        case .loginAnswer: readLoginAnswer(bytes)
+        case .retryAfter: readRetryAfter(bytes)
         case .secretBase64: readSecretBase64(bytes)
         case .secretJSON: readSecretJSON(bytes)
         case .softwareBlob: readSoftwareBlob(bytes)

@@ -31,12 +31,31 @@ func readKeystore(_ bytes: [UInt8]) {
     _ = try? KeystoreDocument(parsing: Data(bytes), path: "keystore.json")
 }
 
-/// The first byte of an input names what was asked: `k` for a key, anything else for a sealing.
+func readLoginAnswer(_ bytes: [UInt8]) {
+    let entity = bytes.withUnsafeBytes { body in (try? LoginAnswer(body))?.entity }
+    precondition(entity != "", "an entity has an id")
+}
+
+func readRetryAfter(_ bytes: [UInt8]) {
+    let text = String(decoding: bytes, as: UTF8.self)
+    guard let seconds = RetryAfter.seconds(text, now: 1_800_000_000) else { return }
+    precondition(seconds >= 0, "nobody waits for the past")
+}
+
+/// The first byte of an input names what was asked: `k` for a key, `b` for a batch, `s` for a signature, anything else
+/// for a sealing.
 func readTransitAnswer(_ bytes: [UInt8]) {
     let body = Data(bytes.dropFirst())
-    if bytes.first == UInt8(ascii: "k") {
-        _ = TransitAnswer.key(body)
-    } else if let ciphertext = TransitAnswer.sealed(body) {
+    switch bytes.first {
+    case UInt8(ascii: "k"):
+        let publicKey = TransitAnswer.key(body)?.publicKey
+        precondition(publicKey.map { $0.count == 32 } ?? true, "a public key has 32 bytes")
+    case UInt8(ascii: "b"): _ = TransitAnswer.batch(body)
+    case UInt8(ascii: "s"):
+        let signature = TransitAnswer.signature(body)
+        precondition(signature.map { $0.count == 64 } ?? true, "a signature has 64 bytes")
+    default:
+        guard let ciphertext = TransitAnswer.sealed(body) else { return }
         precondition(TransitCiphertext(ciphertext.text.utf8)?.text == ciphertext.text, "what is sealed is opened")
     }
 }
