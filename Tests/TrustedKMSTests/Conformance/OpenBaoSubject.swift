@@ -27,7 +27,7 @@ struct OpenBaoSubject: ConformanceSubject {
         return try OpenBaoKMS(
             try OpenBaoConfiguration(
                 address: address, mount: mount, authentication: authentication, caCertificateFile: authority,
-                requestTimeout: requestTimeout))
+                requestTimeout: requestTimeout, retryTime: .zero))
     }
 
     var credentials: [[UInt8]] { [Array(server.token.utf8)] }

@@ -42,6 +42,41 @@ extension TrustedKMSConformance {
         #expect(wrongKey == .cannotOpen)
     }
 
+    /// One bad item among many fails by itself.
+    static func rewrapTakesManyAtOnce(_ kms: any TrustedKMS) async throws {
+        let key = try await freshKey(kms)
+        var items: [KMSRewrapItem] = []
+        var expected: [[UInt8]] = []
+        for index in 0..<150 {
+            let context = SealingContext.forTests(["item", "\(index)"])
+            let sealed = try await sealed(kms, key, context)
+            items.append(KMSRewrapItem(sealed.blob, context: context))
+            expected.append(sealed.secret.withUnsafeBytes { Array($0) })
+        }
+        try await kms.rotateKey(key)
+        items[7].context = otherContext
+        items[11].sealed.bytes[items[11].sealed.bytes.count / 2] ^= 1
+        items[140].sealed.bytes = []
+        let results = try await kms.rewrap(items, under: key, as: .service)
+        #expect(results.count == items.count)
+        for (index, result) in results.enumerated() {
+            switch result {
+            case .success(let blob):
+                #expect(![7, 11, 140].contains(index), "item \(index)")
+                if let version = blob.keyVersion { #expect(version == 2) }
+                let opened = try await kms.open(blob, under: key, context: items[index].context, as: .service)
+                let isSame = opened.equals(expected[index])
+                #expect(isSame, "item \(index)")
+            case .failure(let error):
+                #expect(error == .cannotOpen && [7, 11, 140].contains(index), "item \(index): \(error)")
+            }
+        }
+        #expect(try await kms.rewrap([], under: key, as: .service).isEmpty)
+        let missing = freshName()
+        let error = await failure { _ = try await kms.rewrap(items, under: missing, as: .service) }
+        #expect(error == .keyNotFound(missing))
+    }
+
     static func minimumVersionShutsOldBlobsOut(_ kms: any TrustedKMS) async throws {
         let key = try await freshKey(kms)
         let old = try await sealed(kms, key)

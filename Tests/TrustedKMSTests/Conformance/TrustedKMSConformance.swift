@@ -26,6 +26,7 @@ enum TrustedKMSConformance: String, CaseIterable, Sendable, CustomTestStringConv
     case rotationKeepsOldBlobs
     case rewrapGivesTheLatestVersion
     case rewrapKeepsKeyAndContext
+    case rewrapTakesManyAtOnce
     case minimumVersionShutsOldBlobsOut
     case minimumVersionMustExist
     case destroyedVersionsOpenNothing
@@ -84,6 +85,7 @@ enum TrustedKMSConformance: String, CaseIterable, Sendable, CustomTestStringConv
         case .rotationKeepsOldBlobs: .promise(Self.rotationKeepsOldBlobs)
         case .rewrapGivesTheLatestVersion: .promise(Self.rewrapGivesTheLatestVersion)
         case .rewrapKeepsKeyAndContext: .promise(Self.rewrapKeepsKeyAndContext)
+        case .rewrapTakesManyAtOnce: .promise(Self.rewrapTakesManyAtOnce)
         case .minimumVersionShutsOldBlobsOut: .promise(Self.minimumVersionShutsOldBlobsOut)
         case .minimumVersionMustExist: .promise(Self.minimumVersionMustExist)
         case .destroyedVersionsOpenNothing: .outcome(Self.destroyedVersionsOpenNothing)
@@ -121,8 +123,8 @@ enum TrustedKMSConformance: String, CaseIterable, Sendable, CustomTestStringConv
         }
     }
 
-    /// A case that needs one connection, without what ``CompletedKMS`` supplies.
-    func runUncompleted(on kms: any TrustedKMS) async throws {
+    /// A case that needs one connection, with what stands before the adapter left to the caller.
+    func runPromise(on kms: any TrustedKMS) async throws {
         guard case .promise(let promise) = check else { throw ConformanceFailure("\(title) needs a subject") }
         try await promise(kms)
     }
