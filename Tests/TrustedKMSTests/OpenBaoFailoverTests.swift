@@ -52,6 +52,7 @@ import TrustedKMSOpenBao
             let patient = try OpenBaoKMS(cluster.configuration(retryTime: .seconds(60), delegation: Self.delegation))
             let hasty = try OpenBaoKMS(cluster.configuration(retryTime: .zero, delegation: Self.delegation))
             do {
+                try await Self.useWhatWasJustMade(cluster, issuer)
                 try await Self.load(cluster, issuer, patient: patient, hasty: hasty)
             } catch {
                 await patient.shutdown()
@@ -61,6 +62,28 @@ import TrustedKMSOpenBao
             await patient.shutdown()
             await hasty.shutdown()
         }
+    }
+
+    /// Standbys serve reads and lag behind; the first address is one of them.
+    private static func useWhatWasJustMade(_ cluster: OpenBaoCluster, _ issuer: JWTIssuer) async throws {
+        let context = SealingContext.forTests(["standby"])
+        let kms = try OpenBaoKMS(
+            OpenBaoConfiguration(
+                addresses: cluster.addresses.reversed(),
+                authentication: .token(OpenBaoTestServer.token(cluster.token)), delegation: delegation,
+                caCertificateFile: cluster.ca, retryTime: .zero))
+        let error = await failure {
+            for round in 0..<20 {
+                let key = TrustedKMSConformance.freshName()
+                try await kms.createKey(key)
+                _ = try await kms.generateDataKey(under: key, context: context, as: .service)
+                let caller = try caller("user \(round)", issuer)
+                _ = try await kms.generateDataKey(
+                    under: kms.principalKey(of: caller), context: context, as: caller)
+            }
+        }
+        await kms.shutdown()
+        #expect(error == nil)
     }
 
     private static func load(

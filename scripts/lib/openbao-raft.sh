@@ -30,7 +30,7 @@ openbao_raft__address() { sed -n "${2}p" "$1/addresses"; }
 
 # A call without a token: openbao_raft__call DIR NODE METHOD PATH [BODY]
 openbao_raft__call() {
-    curl --silent --fail --noproxy '*' --max-time 10 --cacert "$1/pki/ca.crt" --tlsv1.3 \
+    curl --silent --fail --noproxy '*' --max-time 60 --cacert "$1/pki/ca.crt" --tlsv1.3 \
         --request "$3" --data "${5:-}" "$(openbao_raft__address "$1" "$2")/v1/$4"
 }
 
