@@ -149,7 +149,7 @@ actor OpenBaoCredential {
         let answer = try await transport.send(
             .POST, "auth/token/renew-self", body: .empty, token: old.token)
         guard answer.status == 200 else {
-            if answer.status >= 500 { throw .unavailable(reason: "the token was not renewed") }
+            if answer.isNotServed || answer.status == 429 { throw .unavailable(reason: "the token was not renewed") }
             return nil
         }
         let fields = answer.body.withUnsafeBytes { body -> (Int, Bool)? in
@@ -230,7 +230,8 @@ actor OpenBaoCredential {
         _ token: OpenBaoToken, _ transport: OpenBaoTransport, generation: Int
     ) async throws(KMSError) -> OpenBaoLease {
         let answer = try await transport.send(.GET, "auth/token/lookup-self", token: token)
-        if answer.status >= 500 { throw .unavailable(reason: "OpenBao answered \(answer.status)") }
+        if answer.isNotServed { throw .unavailable(reason: "OpenBao answered \(answer.status)") }
+        if answer.status == 429 { throw .throttled(retryAfterSeconds: answer.retryAfterSeconds) }
         var lifetime: Duration?
         var renewable = false
         if answer.status == 200 {

@@ -29,7 +29,8 @@ extension OpenBaoKMS {
             if let key { return .keyNotFound(key) }
         case 429: return .throttled(retryAfterSeconds: answer.retryAfterSeconds)
         case 300..<400:
-            return .unavailable(reason: "OpenBao answered a redirect, which is not followed; name the active server")
+            return .unavailable(
+                reason: "OpenBao answered a redirect, which is not followed; name every server in addresses")
         // 412: this server lags behind the one that took the last write. 472, 473: a standby that does not forward.
         case 412, 472, 473, 500...:
             return .unavailable(

@@ -32,11 +32,11 @@ struct OpenBaoLogin: Sendable {
         _ body: OpenBaoRequestBody, _ transport: OpenBaoTransport, time: Duration? = nil
     ) async throws(KMSError) -> LoginAnswer {
         let answer = try await transport.send(.POST, "auth/\(mount)/login", body: body, time: time)
+        if answer.isNotServed { throw .unavailable(reason: "OpenBao answered \(answer.status) to \(name)") }
         switch answer.status {
         case 200: break
         case 400, 403, 404: throw .denied(reason: refusal(answer))
         case 429: throw .throttled(retryAfterSeconds: answer.retryAfterSeconds)
-        case 500...: throw .unavailable(reason: "OpenBao answered \(answer.status) to \(name)")
         default: throw .invalidResponse(reason: "OpenBao answered \(answer.status) to \(name)")
         }
         let login: LoginAnswer?

@@ -92,6 +92,8 @@ final class OpenBaoTransport: Sendable {
     private let origins: [String]
     /// Index of the one to ask.
     private let preferred = Mutex(0)
+    /// The latest of all answers.
+    private let index = Mutex<StorageIndex?>(nil)
     private let namespace: String?
     private let timeout: TimeAmount
     private let retryTime: Duration
@@ -172,6 +174,10 @@ final class OpenBaoTransport: Sendable {
         request.headers.add(name: "X-Vault-Request", value: "true")
         if let token { request.headers.add(name: "X-Vault-Token", value: token.headerValue) }
         if let namespace { request.headers.add(name: "X-Vault-Namespace", value: namespace) }
+        if let index = index.withLock({ $0 }) {
+            request.headers.add(name: "X-Vault-Index", value: index.header)
+            request.headers.add(name: "X-Vault-Inconsistent", value: "forward-active-node")
+        }
         if let body {
             request.headers.add(name: "Content-Type", value: "application/json")
             request.body = .bytes(body.buffer)
@@ -179,6 +185,9 @@ final class OpenBaoTransport: Sendable {
         do {
             let deadline = NIODeadline.now() + timeout
             let response = try await client.execute(request, deadline: deadline)
+            if let index = response.headers.first(name: "X-Vault-Index").flatMap({ StorageIndex($0) }) {
+                self.index.withLock { if $0.map({ index.replaces($0) }) ?? true { $0 = index } }
+            }
             let body = try await collect(response.body, from: origin, deadline: deadline)
             return OpenBaoAnswer(
                 status: Int(response.status.code),

@@ -44,6 +44,7 @@ enum OpenBaoWrapping {
     }
 
     private static func check(_ answer: borrowing OpenBaoAnswer, of file: String) throws(KMSError) {
+        if answer.isNotServed { throw .unavailable(reason: "OpenBao answered \(answer.status) to the unwrapping") }
         switch answer.status {
         case 200: return
         case 400, 403, 404:
@@ -52,7 +53,6 @@ enum OpenBaoWrapping {
                     + "this gateway did not use it, somebody else may have the secret ID: destroy it by its accessor "
                     + "(`bao write auth/approle/role/ROLE/secret-id-accessor/destroy`) and wrap a new one")
         case 429: throw .throttled(retryAfterSeconds: answer.retryAfterSeconds)
-        case 500...: throw .unavailable(reason: "OpenBao answered \(answer.status) to the unwrapping")
         default: throw .invalidResponse(reason: "OpenBao answered \(answer.status) to the unwrapping")
         }
     }

@@ -45,6 +45,7 @@ enum Parser: String, CaseIterable, Sendable {
     case secretBase64 = "secret-base64"
     case secretJSON = "secret-json"
     case softwareBlob = "software-blob"
+    case storageIndex = "storage-index"
     case transitAnswer = "transit-answer"
     case transitCiphertext = "transit-ciphertext"
 
@@ -98,6 +99,7 @@ enum Parser: String, CaseIterable, Sendable {
         case .secretBase64: readSecretBase64(bytes)
         case .secretJSON: readSecretJSON(bytes)
         case .softwareBlob: readSoftwareBlob(bytes)
+        case .storageIndex: readStorageIndex(bytes)
         case .transitAnswer: readTransitAnswer(bytes)
         case .transitCiphertext: readTransitCiphertext(bytes)
 

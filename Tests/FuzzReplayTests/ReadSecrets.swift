@@ -42,6 +42,13 @@ func readRetryAfter(_ bytes: [UInt8]) {
     precondition(seconds >= 0, "nobody waits for the past")
 }
 
+func readStorageIndex(_ bytes: [UInt8]) {
+    let text = String(decoding: bytes, as: UTF8.self)
+    guard let index = StorageIndex(text) else { return }
+    precondition(index.header == text, "it is sent back as it came")
+    _ = index.replaces(index)
+}
+
 /// The first byte of an input names what was asked: `k` for a key, `b` for a batch, `s` for a signature, `p` for
 /// privileges, anything else for a sealing.
 func readTransitAnswer(_ bytes: [UInt8]) {

@@ -20,7 +20,7 @@ struct OpenBaoTestServer {
     static var tls12Address: String { get throws { try variable("HKMS_TEST_OPENBAO_TLS12_ADDRESS") } }
     static var ca: String { get throws { try variable("HKMS_TEST_OPENBAO_CA") } }
 
-    private static func variable(_ name: String) throws -> String {
+    static func variable(_ name: String) throws -> String {
         guard let value = ProcessInfo.processInfo.environment[name], !value.isEmpty else {
             throw ConformanceFailure(
                 "\(name) is not set: these tests need a real OpenBao. Run them with scripts/test, which starts one")
@@ -39,6 +39,14 @@ struct OpenBaoTestServer {
     func administer(
         _ method: String, _ path: String, _ body: [String: any Sendable] = [:], namespace: String? = nil,
         headers: [String: String] = [:]
+    ) async throws -> [String: Any] {
+        try await call(method, path, body, token: token, namespace: namespace, headers: headers)
+    }
+
+    /// The same with another token.
+    func call(
+        _ method: String, _ path: String, _ body: [String: any Sendable] = [:], token: String,
+        namespace: String? = nil, headers: [String: String] = [:]
     ) async throws -> [String: Any] {
         let (status, bytes) = try await request(method, path, body, token: token, namespace: namespace, headers)
         guard (200..<300).contains(status) else {

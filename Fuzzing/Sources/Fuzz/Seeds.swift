@@ -97,6 +97,7 @@ enum Seeds {
                 text(#"{"auth": {"client_token": "a\n", "renewable": true}, "data": [1.5e-3, {}, [], false]}"#),
             ]
         case .softwareBlob: [text("HKS1") + [0, 0, 0, 2] + [UInt8](repeating: 7, count: 60)]
+        case .storageIndex: [text("eyJjbHVzdGVyIjoiYyIsInZhbHVlIjoiMTQzIn0=")]
         case .transitAnswer:
             [
                 text(#"e{"request_id": "x", "data": {"ciphertext": "vault:v1:QUJD", "key_version": 1}}"#),
