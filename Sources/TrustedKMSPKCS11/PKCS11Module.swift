@@ -65,7 +65,10 @@ final class PKCS11Module: @unchecked Sendable {
             if let known = loaded[real] { module = known } else { module = try load(real) }
             loaded[real] = module
             try module.state.withLock { state throws(KMSError) -> Void in
-                if state.users == 0 { state.isOurs = try module.initialize() }
+                if state.users == 0 {
+                    state.isOurs = try module.initialize()
+                    state.restarted = nil
+                }
                 state.users += 1
             }
             return module
