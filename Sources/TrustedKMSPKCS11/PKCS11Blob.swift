@@ -60,7 +60,7 @@ extension PKCS11Blob.Mechanism {
         case .gcm: (12 + 1 + 16...12 + PKCS11Blob.maximumPlaintextBytes + 16).contains(count)
         // Padding of PKCS #7, which some modules take for padding, adds a block where nothing is missing.
         case .keyWrapKWP, .keyWrapPad, .keyWrap:
-            count.isMultiple(of: 8) && (24...WrappingFrame.maximumBytes + 16).contains(count)
+            count.isMultiple(of: 8) && (32...WrappingFrame.maximumBytes + 16).contains(count)
         case .cbc: count == 16 + 32
         }
     }

@@ -140,13 +140,13 @@ public final class PKCS11KMS: TrustedKMS {
         of sealed: KMSSealedBlob, in key: TokenKey, _ sealing: TokenSealing
     ) throws(PKCS11Failure) -> (PKCS11Blob, KeyVersion) {
         guard let blob = PKCS11Blob(parsing: sealed.bytes) else { throw .kms(.cannotOpen) }
-        // What CompletedKMS put inside differs between the families.
-        guard blob.mechanism.choice == sealing.mechanism.choice else {
+        // What CompletedKMS put inside differs between the choices.
+        guard sealing.opens.contains(blob.mechanism) else {
             throw .kms(
                 .keyUnusable(
                     key.name,
-                    reason: "it was sealed with kms.pkcs11.mechanism: \(blob.mechanism.choice.rawValue), and this is "
-                        + sealing.mechanism.choice.rawValue))
+                    reason: "it was sealed by \(blob.mechanism), where kms.pkcs11.mechanism was "
+                        + "\(blob.mechanism.choice.rawValue): set that, with a token that has it"))
         }
         try checkEnabled(key, sealing.usage.seal, sealing.usage.open)
         let number = blob.version.number

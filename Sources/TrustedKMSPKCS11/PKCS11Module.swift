@@ -32,6 +32,8 @@ final class PKCS11Module: @unchecked Sendable {
     /// Read by those who call the module, written by the one who initializes it anew.
     private let calls: UnsafeMutablePointer<pthread_rwlock_t>
     private let state = Mutex(State())
+    /// opencryptoki (seen with 3.8.1) frees objects that other threads read, and crashes: one call at a time for it.
+    private let isSerial = Atomic(false)
 
     private static let loaded = Mutex<[String: PKCS11Module]>([:])
     /// A module that does not come back is not initialized for every waiting call.
@@ -63,7 +65,10 @@ final class PKCS11Module: @unchecked Sendable {
             if let known = loaded[real] { module = known } else { module = try load(real) }
             loaded[real] = module
             try module.state.withLock { state throws(KMSError) -> Void in
-                if state.users == 0 { state.isOurs = try module.initialize() }
+                if state.users == 0 {
+                    state.isOurs = try module.initialize()
+                    state.restarted = nil
+                }
                 state.users += 1
             }
             return module
@@ -156,7 +161,7 @@ final class PKCS11Module: @unchecked Sendable {
 
     /// Runs `body`, in which the module is not initialized anew.
     func withCalls<Result, Failure: Error>(_ body: () throws(Failure) -> Result) throws(Failure) -> Result {
-        pthread_rwlock_rdlock(calls)
+        if isSerial.load(ordering: .relaxed) { pthread_rwlock_wrlock(calls) } else { pthread_rwlock_rdlock(calls) }
         defer { pthread_rwlock_unlock(calls) }
         return try body()
     }
@@ -209,6 +214,13 @@ final class PKCS11Module: @unchecked Sendable {
         var arguments = hkms_p11_initialize_arguments()
         arguments.flags = Cryptoki.osLocking
         let code = functions.pointee.initialize?(&arguments) ?? Cryptoki.functionNotSupported
+        var info = hkms_p11_info()
+        if functions.pointee.get_info?(&info) == Cryptoki.ok {
+            let description = withUnsafeBytes(of: info.library_description) { String(decoding: $0, as: UTF8.self) }
+            // Its names then and now.
+            let names = ["Meta PKCS11", "openCryptoki"]
+            isSerial.store(names.contains { description.contains($0) }, ordering: .relaxed)
+        }
         switch code {
         case Cryptoki.ok: return true
         case Cryptoki.alreadyInitialized: return false

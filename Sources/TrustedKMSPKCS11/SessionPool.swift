@@ -129,6 +129,8 @@ final class SessionPool: Sendable {
                 giveBack(session, keep: !readWrite)
                 return success
             } catch {
+                // A lost session is not closed here: its number may be that of another thread's new one by now.
+                if error.isLoss { throw error }
                 // A call that failed may have left an operation active.
                 var isClean = false
                 if case .kms = error { isClean = true }
@@ -179,7 +181,7 @@ final class SessionPool: Sendable {
             try logIn(session)
             return session
         } catch {
-            module.closeSession(session)
+            if !error.isLoss { module.closeSession(session) }
             throw error
         }
     }

@@ -45,8 +45,9 @@ struct TokenKey: Sendable {
             versions.append(KeyVersion(id: id, object: object, attributes: attributes))
         }
         guard let purpose = purposes.first else {
-            // An empty token is what some modules make of one that is gone.
+            // An empty token is what some modules make of one that is gone, and of a login that ended.
             try session.checkToken()
+            guard try session.isLoggedIn() else { throw .call("C_GetSessionInfo", Cryptoki.userNotLoggedIn) }
             return nil
         }
         guard purposes.count == 1 else {

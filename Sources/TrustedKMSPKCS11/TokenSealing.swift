@@ -5,6 +5,8 @@ import SecretMemory
 /// Sealing and opening by one mechanism of the token.
 struct TokenSealing: Sendable {
     let mechanism: PKCS11Blob.Mechanism
+    /// What the token opens: the mechanism, and others of its choice.
+    let opens: Set<PKCS11Blob.Mechanism>
 
     /// The first mechanism of the choice that the token has; nil where it has none.
     init?(_ choice: PKCS11MechanismChoice, mechanisms: [UInt: UInt]) {
@@ -15,12 +17,13 @@ struct TokenSealing: Sendable {
             (.keyWrapPad, .keyWrap, Cryptoki.wraps | Cryptoki.unwraps),
             (.cbc, .cbc, Cryptoki.encrypts | Cryptoki.decrypts),
         ]
-        let chosen = all.first { family, mechanism, flags in
+        let possible = all.filter { family, mechanism, flags in
             guard choice == .auto || choice == family, let has = mechanisms[mechanism.type] else { return false }
             return has & flags == flags
         }
-        guard let chosen else { return nil }
+        guard let chosen = possible.first else { return nil }
         mechanism = chosen.1
+        opens = Set(possible.filter { $0.0 == chosen.0 }.map(\.1))
     }
 
     /// The attributes that let a key seal and open: an administrator, or a minimum version, takes them away.

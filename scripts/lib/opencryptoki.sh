@@ -2,8 +2,9 @@
 # The soft token of opencryptoki for tests. Source this file, then:
 #
 #   opencryptoki_start DIR     starts pkcsslotd where none runs, makes the token and exports
-#                              HKMS_TEST_OPENCRYPTOKI_MODULE, HKMS_TEST_OPENCRYPTOKI_TOKEN (its label) and
-#                              HKMS_TEST_OPENCRYPTOKI_PIN_FILE
+#                              HKMS_TEST_OPENCRYPTOKI_MODULE, HKMS_TEST_OPENCRYPTOKI_TOKEN (its label),
+#                              HKMS_TEST_OPENCRYPTOKI_SLOT, HKMS_TEST_OPENCRYPTOKI_PIN_FILE and
+#                              HKMS_TEST_OPENCRYPTOKI_OFFICER_PIN_FILE
 #   opencryptoki_stop DIR      stops the daemon that opencryptoki_start DIR started, and no other, and puts back what
 #                              was in the token's folder
 #
@@ -74,7 +75,7 @@ opencryptoki_start() {
     fi
     officer=$(openssl rand -hex 4)
     pin=$(openssl rand -hex 4)
-    (umask 077 && printf '%s\n' "$pin" >"$dir/pin")
+    (umask 077 && printf '%s\n' "$pin" >"$dir/pin" && printf '%s\n' "$officer" >"$dir/officer-pin")
     # The PINs of a token that was never used are the manual's.
     if ! { printf 'hkms\n' | pkcsconf -I -c "$slot" -S 87654321 &&
         pkcsconf -P -c "$slot" -S 87654321 -n "$officer" &&
@@ -85,7 +86,9 @@ opencryptoki_start() {
     fi
     export HKMS_TEST_OPENCRYPTOKI_MODULE=$module
     export HKMS_TEST_OPENCRYPTOKI_TOKEN=hkms
+    export HKMS_TEST_OPENCRYPTOKI_SLOT=$slot
     export HKMS_TEST_OPENCRYPTOKI_PIN_FILE=$dir/pin
+    export HKMS_TEST_OPENCRYPTOKI_OFFICER_PIN_FILE=$dir/officer-pin
     opencryptoki__say "token hkms in slot $slot"
 }
 
@@ -109,5 +112,5 @@ opencryptoki_stop() {
         rmdir "$dir/before"
         rm -f "$OPENCRYPTOKI_SHARED_MEMORY"
     fi
-    rm -f "$dir/pkcsslotd.pid" "$dir/pin"
+    rm -f "$dir/pkcsslotd.pid" "$dir/pin" "$dir/officer-pin"
 }
