@@ -199,8 +199,9 @@ let package = Package(
         .executableTarget(
             name: "hkms-bench",
             dependencies: [
-                "CRLWEKernels", "EncryptedInference", "HomomorphicEncryption", "RLWE", "SecretKeys", "SecretMemory",
-                .argumentParser,
+                "Attestation", "CRLWEKernels", "EncryptedInference", "HomomorphicEncryption", "KeyManagement", "RLWE",
+                "SecretKeys", "SecretMemory", "ServiceKit", "StorageFiles", "StorageSQLite", "TrustedKMSOpenBao",
+                "TrustedKMSSoftware", .argumentParser, .logging,
             ],
             swiftSettings: swiftSettings),
 

@@ -119,6 +119,7 @@ enum BenchmarkError: Error, CustomStringConvertible {
     case noChain(String, logN: Int)
     case noOperation(String)
     case noPrime(bits: Int, logN: Int)
+    case noSetting(String)
     case notPrepared
 
     var description: String {
@@ -129,6 +130,7 @@ enum BenchmarkError: Error, CustomStringConvertible {
         case .noChain(let name, let logN): "the chain \(name) is not listed for N = 2^\(logN): spell one out"
         case .noOperation(let name): "this scheme has no operation \(name)"
         case .noPrime(let bits, let logN): "too few primes of \(bits) bits are 1 modulo 2N at N = 2^\(logN)"
+        case .noSetting(let variable): "\(variable) is not set: run scripts/bench kms"
         case .notPrepared: "an operation was timed before what it needs was made"
         }
     }
