@@ -269,7 +269,7 @@ struct Init: AsyncParsableCommand {
         let kms = try OpenBaoKMS(
             OpenBaoConfiguration(
                 address: address, mount: openbaoMount, authentication: .tokenFile(tokenFile),
-                caCertificateFile: authority))
+                caCertificateFile: authority, retryTime: .zero))
         var yaml = """
               openbao:
                 address: \(quoted(address))
