@@ -40,6 +40,8 @@ enum Parser: String, CaseIterable, Sendable {
     case traceContext = "trace-context"
 
     case keystore
+    case pkcs11Blob = "pkcs11-blob"
+    case pkcs11URI = "pkcs11-uri"
     case secretBase64 = "secret-base64"
     case secretJSON = "secret-json"
     case softwareBlob = "software-blob"
@@ -91,6 +93,8 @@ enum Parser: String, CaseIterable, Sendable {
         case .traceContext: readTraceContext(bytes)
 
         case .keystore: readKeystore(bytes)
+        case .pkcs11Blob: readPKCS11Blob(bytes)
+        case .pkcs11URI: readPKCS11URI(bytes)
         case .secretBase64: readSecretBase64(bytes)
         case .secretJSON: readSecretJSON(bytes)
         case .softwareBlob: readSoftwareBlob(bytes)
