@@ -269,7 +269,8 @@ let package = Package(
             name: "TrustedKMSTests",
             dependencies: [
                 "CPKCS11", "KeyManagement", "SecretMemory", "TestSupport", "TrustedKMSOpenBao", "TrustedKMSPKCS11",
-                "TrustedKMSSoftware", .asyncHTTPClient, .crypto, .cryptoStreams, .logging, .nioCore, .nioHTTP1, .nioPosix,
+                "TrustedKMSSoftware", .asyncHTTPClient, .crypto, .cryptoStreams, .logging, .nioCore, .nioHTTP1,
+                .nioPosix,
             ],
             swiftSettings: swiftSettings),
         .testTarget(

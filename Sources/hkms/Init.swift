@@ -297,7 +297,9 @@ struct Init: AsyncParsableCommand {
         } catch {
             throw ValidationError("--pkcs11-uri \(error)")
         }
-        guard uri.pinFile == nil else { throw ValidationError("--pkcs11-uri has a pin-source: --pkcs11-pin-file has it") }
+        guard uri.pinFile == nil else {
+            throw ValidationError("--pkcs11-uri has a pin-source: take it out, --pkcs11-pin-file says where the PIN is")
+        }
         let pin = try SecretFile.read(pinFile)
         let kms: PKCS11KMS
         do {
