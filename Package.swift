@@ -41,6 +41,7 @@ let package = Package(
     ],
     targets: [
         // Floor 0
+        .target(name: "CPKCS11"),
         .target(name: "CRLWEKernels"),
         .target(name: "CSecretMemory"),
         .target(name: "CWipingFree"),
@@ -139,6 +140,10 @@ let package = Package(
             ],
             swiftSettings: swiftSettings),
         .target(
+            name: "TrustedKMSPKCS11",
+            dependencies: ["CPKCS11", "KeyManagement", "LocalFiles", "SecretMemory", .crypto],
+            swiftSettings: swiftSettings),
+        .target(
             name: "IdentityOIDC",
             dependencies: [
                 "ServiceKit", "TransportSecurity", .asyncHTTPClient, .jwtKit, .logging, .nioCore, .nioHTTP1,
@@ -173,9 +178,9 @@ let package = Package(
             name: "hkms",
             dependencies: [
                 "AccessPolicy", "Attestation", "AuditLog", "AuditSinks", "CWipingFree", "DataFiles", "Gateway",
-                "HKMSClient", "HomomorphicEncryption", "IdentityOIDC", "KeyManagement", "Observability",
+                "HKMSClient", "HomomorphicEncryption", "IdentityOIDC", "KeyManagement", "LocalFiles", "Observability",
                 "ObservabilityExport", "RLWE", "SecretKeys", "SecretMemory", "ServerKit", "ServiceKit", "StorageFiles",
-                "StorageSQLite", "TransportSecurity", "TrustedKMSOpenBao", "TrustedKMSSoftware",
+                "StorageSQLite", "TransportSecurity", "TrustedKMSOpenBao", "TrustedKMSPKCS11", "TrustedKMSSoftware",
                 .argumentParser, .asn1, .asyncHTTPClient, .crypto, .logging, .nioCore, .nioPosix, .nioSSL,
                 .serviceLifecycle, .x509,
             ],
@@ -203,7 +208,10 @@ let package = Package(
         // Tests, one target a module or port; scripts/test starts the real servers that they need
         .target(
             name: "TestSupport",
-            dependencies: ["HomomorphicEncryption", "RLWE", "SecretMemory", .complexModule, .realModule],
+            dependencies: [
+                "HomomorphicEncryption", "RLWE", "SecretMemory", .complexModule, .crypto, .logging, .nioCore, .nioPosix,
+                .realModule,
+            ],
             path: "Tests/TestSupport", swiftSettings: swiftSettings),
         // Programs that tests watch from outside
         .target(name: "CMemcheck", path: "Tests/CMemcheck"),
@@ -263,8 +271,9 @@ let package = Package(
         .testTarget(
             name: "TrustedKMSTests",
             dependencies: [
-                "KeyManagement", "SecretMemory", "TestSupport", "TrustedKMSOpenBao", "TrustedKMSSoftware",
-                .asyncHTTPClient, .nioCore, .nioHTTP1, .nioPosix,
+                "CPKCS11", "KeyManagement", "SecretMemory", "TestSupport", "TrustedKMSOpenBao", "TrustedKMSPKCS11",
+                "TrustedKMSSoftware", .asyncHTTPClient, .crypto, .cryptoStreams, .logging, .nioCore, .nioHTTP1,
+                .nioPosix,
             ],
             swiftSettings: swiftSettings),
         .testTarget(
@@ -313,7 +322,7 @@ let package = Package(
                 "Gateway",
                 "HomomorphicEncryption", "KeyManagement", "Observability", "SecretMemory", "ServiceKit",
                 "TransportSecurity",
-                "TrustedKMSOpenBao", "TrustedKMSSoftware", .crypto, .httpTypes, .nioCore,
+                "TrustedKMSOpenBao", "TrustedKMSPKCS11", "TrustedKMSSoftware", .crypto, .httpTypes, .nioCore,
             ],
             swiftSettings: swiftSettings),
         .testTarget(
@@ -331,7 +340,9 @@ let package = Package(
             dependencies: [
                 "Attestation", "DataFiles", "EncryptedInference", "HKMSClient", "HomomorphicEncryption",
                 "KeyManagement", "RLWE", "SecretKeys", "SecretMemory", "ServiceKit", "TestSupport",
-                "TrustedKMSOpenBao", "TrustedKMSSoftware", .complexModule, .crypto, .realModule,
+                "StorageFiles", "StorageSQLite", "TrustedKMSOpenBao", "TrustedKMSSoftware", .complexModule, .crypto,
+                .logging,
+                .realModule,
             ],
             swiftSettings: swiftSettings),
     ]

@@ -58,6 +58,28 @@ public enum ProtectionMode: String, Sendable, Codable, CaseIterable {
     case ephemeral
 }
 
+/// Whose credential opens what the trusted KMS sealed.
+public enum SealingAuthority: String, Sendable, Codable {
+    /// The gateway's.
+    case service
+    /// The principal's own: without it the gateway cannot open the seed.
+    case principal
+}
+
+/// A KMS key under which a seed or its data key is sealed, or was.
+public struct SealingPlace: Sendable, Hashable, Codable {
+    /// Name of the KMS in the gateway's configuration.
+    public var provider: String
+    public var keyName: String
+    public var keyVersion: Int?
+
+    public init(provider: String, keyName: String, keyVersion: Int?) {
+        self.provider = provider
+        self.keyName = keyName
+        self.keyVersion = keyVersion
+    }
+}
+
 /// Where a secret key came from.
 public enum KeyOrigin: String, Sendable, Codable {
     case derived
@@ -190,7 +212,7 @@ public struct KeySetManifest: Statement, Hashable {
 
     public struct Sealing: Sendable, Hashable, Codable {
         public var mode: ProtectionMode
-        /// Which kind of trusted KMS: `software`, `openbao`.
+        /// Name of the trusted KMS in the gateway's configuration, by default its kind: `software`, `openbao`.
         public var provider: String
         public var keyName: String
         public var keyVersion: Int?
@@ -201,10 +223,17 @@ public struct KeySetManifest: Statement, Hashable {
         public var sealedSeed: Digest?
         /// In envelope mode.
         public var sealedDataKey: Digest?
+        /// Epoch in which the seed was sealed under another data key; nil for the first.
+        public var seedEpoch: Int?
+        /// Nil for the gateway's.
+        public var authority: SealingAuthority?
+        /// Where it was sealed before, each key with the latest of its versions: whoever kept old sealed objects opens
+        /// them as long as one of these lives.
+        public var earlier: [SealingPlace]?
 
         public init(
             mode: ProtectionMode, provider: String, keyName: String, keyVersion: Int?, epoch: Int,
-            sealedSeed: Digest?, sealedDataKey: Digest?
+            sealedSeed: Digest?, sealedDataKey: Digest?, authority: SealingAuthority? = nil
         ) {
             self.mode = mode
             self.provider = provider
@@ -213,7 +242,16 @@ public struct KeySetManifest: Statement, Hashable {
             self.epoch = epoch
             self.sealedSeed = sealedSeed
             self.sealedDataKey = sealedDataKey
+            self.authority = authority
         }
+
+        /// Where it is sealed now.
+        public var place: SealingPlace {
+            SealingPlace(provider: provider, keyName: keyName, keyVersion: keyVersion)
+        }
+
+        /// Every place in which something can be that opens the seed.
+        public var places: [SealingPlace] { [place] + (earlier ?? []) }
     }
 
     public struct Dates: Sendable, Hashable, Codable {

@@ -46,6 +46,13 @@ struct AuditService: Service {
 }
 
 extension Gateway {
+    /// Keeps the head of a gateway's log, or of what else has one.
+    public static func keep(
+        _ head: AuditHead, of gateway: String, in anchors: Anchors
+    ) async throws(KeyManagementError) {
+        try await anchors.write(head.description, to: AuditService.anchor(of: gateway))
+    }
+
     /// What the audit log of this gateway must hold, from where its head was kept.
     /// - Throws: `metadataTampered` where it is none.
     public static func auditHead(

@@ -236,6 +236,21 @@ enum ErrorProblems {
                 detail: error.description, fix: "The operator checks the unit and its pinned public key.")
         case .statementRejected(let error): return problem(error)
         case .homomorphicEncryption(let error): return problem(error)
+        case .unknownKMS(let name):
+            return Problem(
+                name: "kms-not-configured", title: "The KMS of this key set is not configured", status: 502,
+                detail: "Its seed is sealed by the KMS \(name), which this gateway's configuration does not name.",
+                fix: "The operator adds it under otherKMS, or migrates the key sets before it is taken away.")
+        case .kmsCredentialMissing:
+            return Problem(
+                name: "kms-token-required", title: "The KMS asks for your own credential", status: 403,
+                detail: "The seed is sealed under a key of the principal's own, which the gateway cannot use alone.",
+                fix: "Send HKMS-KMS-Token with a JWT for the KMS; the CLI takes --kms-token-file.")
+        case .kmsCredentialRefused(let reason):
+            return Problem(
+                name: "kms-token-refused", title: "The KMS refuses your own credential", status: 403,
+                detail: "The KMS did not let the holder of HKMS-KMS-Token use the key: \(reason).",
+                fix: "Send a token of your own for the KMS's audience that has not expired.")
         case .kms(let error): return problem(error)
         case .objectStore(let error):
             return Problem(

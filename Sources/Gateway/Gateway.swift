@@ -3,6 +3,7 @@ import AsyncHTTPClient
 import Attestation
 import AuditLog
 import EncryptedInference
+import HTTPTypes
 import Hummingbird
 import KeyManagement
 import Logging
@@ -39,18 +40,18 @@ public final class Gateway: Sendable {
     private let pool: ComputePool
     private let transports: [UnitTransport]
     private let requests = RequestsInFlight()
-    private let kms: any TrustedKMS
+    private let kms: KMSDirectory
     let logger: Logger
 
     /// - Parameters:
-    ///   - kms: ready to use, with the key of the configuration.
+    ///   - kms: ready to use, with the keys of the configuration.
     ///   - keys: the installation's opened keys.
     ///   - policy: is asked for every operation.
     ///   - audit: has every operation before it is answered; closed at the end of ``services(onReady:)``.
     ///   - clock: the time of signatures, jobs and manifests.
     /// - Throws: `TLSError` where a certificate for an evaluation unit cannot be used.
     public init(
-        configuration: GatewayConfiguration, kms: any TrustedKMS, kmsKey: KMSKeyName, keys: InstallationKeys,
+        configuration: GatewayConfiguration, kms: KMSDirectory, keys: InstallationKeys,
         objects: any ObjectStore, metadata: any MetadataStore, authenticator: any Authenticator, policy: PolicyStore,
         audit: AuditTrail, logger: Logger,
         clock: @escaping @Sendable () -> Date = { Date() }
@@ -72,8 +73,8 @@ public final class Gateway: Sendable {
         manager = KeyManager(
             configuration: .init(
                 installation: configuration.installation, gateway: configuration.gateway, tenant: configuration.tenant,
-                kmsKey: kmsKey, decryptAnyOwners: configuration.decryptAnyOwners,
-                pinnedManifestKeys: configuration.pinnedManifestKeys),
+                decryptAnyOwners: configuration.decryptAnyOwners,
+                pinnedManifestKeys: configuration.pinnedManifestKeys, secretKeyCaching: configuration.secretKeyCaching),
             keys: keys, kms: kms, objects: objects, metadata: metadata, compute: PoolCompute(pool: pool),
             logger: logger, clock: clock)
         let descriptions = DescriptionReader(compute: PoolCompute(pool: pool))
@@ -230,6 +231,11 @@ private struct ShutdownService: Service {
     }
 }
 
+extension HTTPField.Name {
+    /// The caller's own credential for the trusted KMS, where key sets are sealed under keys of single principals.
+    static let kmsToken = HTTPField.Name("HKMS-KMS-Token")!
+}
+
 /// Authenticates `Authorization: Bearer`, and the client's certificate where there is no such field.
 struct BearerMiddleware: RouterMiddleware {
     typealias Context = ServiceContext
@@ -242,6 +248,11 @@ struct BearerMiddleware: RouterMiddleware {
             + "audience; the CLI takes --token-file. Without that field a certificate counts that "
             + "identity.clientCertificates names.")
 
+    static let invalidKMSToken = Problem(
+        name: "invalid-kms-token", title: "The token for the KMS is not usable", status: 400,
+        detail: "The field HKMS-KMS-Token has 1 to 8192 visible ASCII characters, without quote and backslash.",
+        fix: "Send a JWT of an issuer that the KMS believes, for the KMS's audience; the CLI takes --kms-token-file.")
+
     func handle(
         _ request: Request, context: Context, next: (Request, Context) async throws -> Response
     ) async throws -> Response {
@@ -250,6 +261,10 @@ struct BearerMiddleware: RouterMiddleware {
             throw Self.unauthenticated
         }
         context.principal = principal
+        if let field = request.headers[HTTPField.Name.kmsToken] {
+            guard let credential = try ForwardedCredential(fieldValue: field) else { throw Self.invalidKMSToken }
+            context.forwardedCredential = credential
+        }
         return try await next(request, context)
     }
 

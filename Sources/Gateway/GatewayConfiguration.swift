@@ -57,6 +57,8 @@ public struct GatewayConfiguration: Sendable {
     public let queued: Int
     /// Jobs that run in the background at a time.
     public let jobs: Int
+    /// Secret keys that stay in locked memory between decryptions; nil for none.
+    public let secretKeyCaching: SecretKeyCaching?
 
     /// Reads everything but the section `kms`. Errors are collected by the document.
     /// - Parameter directory: relative paths start here: the configuration file's folder.
@@ -128,6 +130,12 @@ public struct GatewayConfiguration: Sendable {
         policyFile = root.optionalSection("policy").map { path($0.string("file")) }
         audit = AuditConfiguration(root.optionalSection("audit"), directory: directory)
         release = Self.release(root.optionalSection("release"))
+        secretKeyCaching = root.optionalSection("secretKeyCache").map { section in
+            SecretKeyCaching(
+                age: .seconds(section.int("ageSeconds", default: 60, in: 1...3600)),
+                uses: section.int("uses", default: 100, in: 1...1_000_000),
+                bytes: section.int("mebibytes", default: 4, in: 1...1024) << 20)
+        }
         let limits = root.optionalSection("limits")
         bodyBytes = (limits?.int("bodyMiB", default: 64, in: 1...1024) ?? 64) << 20
         threads = limits?.int("threads", default: processors, in: 1...1024) ?? processors

@@ -23,9 +23,10 @@ extension KeySetInfo {
             owner: Owner(
                 kind: manifest.owner.kind.rawValue, issuer: manifest.owner.issuer, subject: manifest.owner.subject),
             created: manifest.dates.created, activated: manifest.dates.activated, destroyed: description.destroyed,
+            shredded: description.shredded,
             kms: KMS(
                 provider: manifest.sealing.provider, key: manifest.sealing.keyName,
-                keyVersion: manifest.sealing.keyVersion),
+                keyVersion: manifest.sealing.keyVersion, authority: manifest.sealing.authority?.rawValue),
             suite: manifest.suite, generation: manifest.generation, parameters: ParametersBody(manifest.parameters),
             parameterDigest: manifest.parameterDigest.hex, manifestVersion: manifest.version,
             manifestDigest: description.manifestDigest.hex, model: manifest.profile?.model,
@@ -51,7 +52,8 @@ extension DestroyResponse {
             meaning =
                 "HKMS never uses this key set again and has removed its objects. Whoever kept a copy of the sealed "
                 + "seed and may use the KMS key could still open it, until that key is destroyed."
-        case .shredded: meaning = "The KMS key that sealed the seed is gone: nobody can open it again."
+        case .shredded:
+            meaning = "Every KMS key, or version of one, that sealed the seed is destroyed: nobody can open it again."
         }
         self.init(
             keySet: destruction.keySet, state: "destroyed", erasure: destruction.erasure.rawValue,

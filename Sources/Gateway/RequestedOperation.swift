@@ -40,16 +40,17 @@ final class RequestedOperation: Sendable {
     }
 
     /// - Parameter tenant: the gateway's.
-    /// - Throws: `unauthenticated` where nobody asks.
+    /// - Throws: `unauthenticated` where nobody asks, `SecretMemoryError`.
     init(
         _ action: AccessAction, in context: ServiceContext, policy: Policy, tenant: String, time: Date
-    ) throws(Problem) {
+    ) throws {
         guard let principal = context.principal else { throw BearerMiddleware.unauthenticated }
         self.principal = principal
         self.context = context
         self.tenant = tenant
         requester = Requester(
-            issuer: principal.issuer, subject: principal.subject, tenant: principal.tenant, groups: principal.groups)
+            issuer: principal.issuer, subject: principal.subject, tenant: principal.tenant, groups: principal.groups,
+            kmsCredential: try context.forwardedCredential?.withUnsafeBytes { try KMSCredential(copying: $0) })
         address = context.remoteAddress.flatMap { IPAddress($0) }
         state = Mutex(State(policy: policy, time: time, action: action))
     }

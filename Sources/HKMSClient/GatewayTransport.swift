@@ -31,10 +31,12 @@ struct GatewayTransport: Sendable {
     private let http: HTTPClient
     private let address: GatewayAddress
     private let authorization: String?
+    private let kmsToken: String?
     private let timeout: Duration
 
     init(
-        address: String, token: String?, caCertificateFile: String?, clientCertificate: CertificateFiles?,
+        address: String, token: String?, kmsToken: String?, caCertificateFile: String?,
+        clientCertificate: CertificateFiles?,
         timeout: Duration
     ) throws(HKMSClientError) {
         self.address = try GatewayAddress(address)
@@ -46,6 +48,7 @@ struct GatewayTransport: Sendable {
             }
             authorization = nil
         }
+        self.kmsToken = try kmsToken.map { token throws(HKMSClientError) in try Self.checked(token: token) }
         guard clientCertificate == nil || self.address.usesTLS else {
             throw .invalidArgument(name: "The client certificate", reason: "is shown to an https address alone")
         }
@@ -118,6 +121,7 @@ struct GatewayTransport: Sendable {
         if request.isAuthenticated, let authorization {
             message.headers.add(name: "Authorization", value: authorization)
         }
+        if request.isAuthenticated, let kmsToken { message.headers.add(name: "HKMS-KMS-Token", value: kmsToken) }
         if let body = request.body {
             message.headers.add(name: "Content-Type", value: body.mediaType)
             message.body = .bytes(body.bytes)

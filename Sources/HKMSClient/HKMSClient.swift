@@ -46,6 +46,8 @@ public struct HKMSClient: Sendable {
     ///   - address: `https://HOST[:PORT]`, with TLS 1.3 at least; `http://` for loopback hosts alone.
     ///   - token: the bearer token. It is kept in ordinary memory for as long as the client lives. nil where the
     ///     gateway knows this client by its certificate.
+    ///   - kmsToken: the caller's own credential for the KMS, which the gateway forwards, where the installation seals
+    ///     under keys of single principals. Kept as `token` is.
     ///   - caCertificateFile: PEM file of the authorities to trust instead of the system's.
     ///   - clientCertificate: what is shown to a gateway that asks; read once.
     ///   - timeout: time limit of one request from its start to the end of its answer; where an answer
@@ -53,12 +55,13 @@ public struct HKMSClient: Sendable {
     ///   - limits: what to accept of an answer.
     /// - Throws: ``HKMSClientError`` naming the argument that cannot be used.
     public init(
-        address: String, token: String?, caCertificateFile: String? = nil, clientCertificate: CertificateFiles? = nil,
+        address: String, token: String?, kmsToken: String? = nil, caCertificateFile: String? = nil,
+        clientCertificate: CertificateFiles? = nil,
         timeout: Duration = .seconds(600), limits: Limits = Limits()
     ) throws(HKMSClientError) {
         self.limits = limits
         transport = try GatewayTransport(
-            address: address, token: token, caCertificateFile: caCertificateFile,
+            address: address, token: token, kmsToken: kmsToken, caCertificateFile: caCertificateFile,
             clientCertificate: clientCertificate, timeout: timeout)
     }
 

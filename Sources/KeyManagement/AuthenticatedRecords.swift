@@ -63,20 +63,32 @@ struct AuthenticatedRecords: Sendable {
         let pageSize = 500
         var rows: [Stored<Row>] = []
         while true {
-            let page: [MetadataRecord]
-            do {
-                page = try await store.list(
-                    collection: Row.collection, index: index, after: rows.last?.id, limit: pageSize)
-            } catch { throw .metadataStore(error) }
-            for record in page {
-                // In ascending order, as the port says: a list that repeats its rows could go on for ever.
-                guard record.index == index, record.collection == Row.collection,
-                    rows.last.map({ $0.id.utf8.lexicographicallyPrecedes(record.id.utf8) }) ?? true
-                else { throw .metadataTampered(collection: Row.collection) }
-                rows.append(try open(record))
-            }
-            if page.count < pageSize { return rows }
+            let next: [Stored<Row>] = try await page(Row.self, index: index, after: rows.last?.id, limit: pageSize)
+            rows += next
+            if next.count < pageSize { return rows }
         }
+    }
+
+    /// Rows after an id, in ascending order.
+    /// - Parameter index: nil for all of the collection.
+    func page<Row: AuthenticatedRow>(
+        _: Row.Type, index: String? = nil, after: String?, limit: Int
+    ) async throws(KeyManagementError) -> [Stored<Row>] {
+        let records: [MetadataRecord]
+        do {
+            records = try await store.list(collection: Row.collection, index: index, after: after, limit: limit)
+        } catch { throw .metadataStore(error) }
+        var last = after
+        var rows: [Stored<Row>] = []
+        for record in records {
+            // In ascending order, as the port says: a list that repeats its rows could go on for ever.
+            guard index == nil || record.index == index, record.collection == Row.collection,
+                last.map({ $0.utf8.lexicographicallyPrecedes(record.id.utf8) }) ?? true
+            else { throw .metadataTampered(collection: Row.collection) }
+            last = record.id
+            rows.append(try open(record))
+        }
+        return rows
     }
 
     func insertion<Row: AuthenticatedRow>(

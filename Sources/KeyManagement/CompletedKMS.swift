@@ -129,6 +129,15 @@ public struct CompletedKMS: ForwardingKMS {
         }
     }
 
+    public func rewrap(
+        _ items: [KMSRewrapItem], under key: KMSKeyName, as caller: KMSCaller
+    ) async throws(KMSError) -> [Result<KMSSealedBlob, KMSError>] {
+        if form != .derivedDataKey, inner.capabilities.nativeRewrap {
+            return try await inner.rewrap(items, under: key, as: caller)
+        }
+        return try await rewrapOneByOne(items, under: key, as: caller)
+    }
+
     /// Bytes of the KMS's generator, or of the operating system's where it has none.
     public func random(count: Int) async throws(KMSError) -> SecretBytes {
         if inner.capabilities.random { return try await inner.random(count: count) }

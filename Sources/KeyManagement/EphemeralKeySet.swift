@@ -84,7 +84,7 @@ public final class EphemeralKeySet: Sendable {
         } catch let error as AttestationError {
             throw .receiptRejected(error)
         } catch { throw KeyManagementError(error) }
-        let material = material
+        let (key, context) = (material.secret, material.context)
         let parsed = try await manager.results(outputs, of: profile)
         do {
             if let flooding { for ciphertext in parsed { try flooding.policy.check(ciphertext) } }
@@ -94,12 +94,12 @@ public final class EphemeralKeySet: Sendable {
                 try await manager.compute.run {
                     if let flooding {
                         return try Parallelism.map(below: parsed.count) {
-                            try material.release(parsed[$0], count: nil, policy: flooding.policy).real
+                            try key.release(parsed[$0], count: nil, policy: flooding.policy).real
                         }
                     }
-                    let encoder = try CKKSEncoder(material.context)
+                    let encoder = try CKKSEncoder(context)
                     return try Parallelism.map(below: parsed.count) {
-                        try encoder.decodeReal(material.decryptRaw(parsed[$0]))
+                        try encoder.decodeReal(key.decryptRaw(parsed[$0]))
                     }
                 }
             }

@@ -32,38 +32,100 @@ public final class InstallationKeys: Sendable {
         } catch { throw KeyManagementError(error) }
     }
 
-    /// A fresh secret, sealed by the KMS.
+    /// A fresh secret, sealed by the current KMS.
     /// - Returns: the keys, and the sealed secret to keep beside the configuration.
     public static func create(
-        installation: String, tenant: String, kms: any TrustedKMS, key: KMSKeyName
+        installation: String, tenant: String, kms: KMSDirectory
     ) async throws(KeyManagementError) -> (InstallationKeys, sealed: [UInt8]) {
         do {
-            let secret = try SecretBytes(randomCount: 32)
-            let context = SealingContext(installation: installation, tenant: tenant)
-            let blob = try await kms.seal(secret, under: key, context: context, as: .service)
-            return (
-                try InstallationKeys(secret: secret, tenant: tenant),
-                try SealedObject(object: .signingKey, sealedBy: .kms, blob: blob).serialized()
-            )
+            let secret = try SecretBytes(randomCount: secretBytes)
+            let sealed = try await seal(secret, installation: installation, tenant: tenant, kms: kms.current)
+            return (try InstallationKeys(secret: secret, tenant: tenant), sealed)
         } catch { throw KeyManagementError(error) }
     }
 
-    /// Opens what ``create(installation:tenant:kms:key:)`` sealed.
+    /// Opens what ``create(installation:tenant:kms:)`` or ``resealed(_:installation:tenant:kms:to:)`` sealed, with
+    /// whichever of the KMSs does it.
+    /// - Throws: the current KMS's error where none does.
     public static func open(
-        _ sealed: [UInt8], installation: String, tenant: String, kms: any TrustedKMS, key: KMSKeyName
+        _ sealed: [UInt8], installation: String, tenant: String, kms: KMSDirectory
     ) async throws(KeyManagementError) -> InstallationKeys {
         do {
-            let object = try SealedObject(parsing: sealed)
-            guard object.object == .signingKey, object.sealedBy == .kms else {
-                throw KeyManagementError.objectTampered("the installation's sealed signing key")
-            }
-            let context = SealingContext(installation: installation, tenant: tenant)
-            let secret = try await kms.open(object.blob, under: key, context: context, as: .service)
-            guard secret.count == 32 else {
-                throw KeyManagementError.objectTampered("the installation's sealed signing key")
-            }
+            let secret = try await secret(in: sealed, installation: installation, tenant: tenant, kms: kms)
             return try InstallationKeys(secret: secret, tenant: tenant)
         } catch { throw KeyManagementError(error) }
+    }
+
+    /// The same secret, sealed anew: by another KMS, or under the latest version of its key.
+    /// - Returns: what was opened once more before it was returned.
+    public static func resealed(
+        _ sealed: [UInt8], installation: String, tenant: String, kms: KMSDirectory, to target: ConfiguredKMS
+    ) async throws(KeyManagementError) -> [UInt8] {
+        do {
+            let secret = try await secret(in: sealed, installation: installation, tenant: tenant, kms: kms)
+            let fresh = try await seal(secret, installation: installation, tenant: tenant, kms: target)
+            let opened = try await self.secret(
+                in: fresh, installation: installation, tenant: tenant, kms: KMSDirectory(target))
+            guard opened.equals(secret) else {
+                throw KMSError.invalidResponse(reason: "it does not open what it sealed")
+            }
+            return fresh
+        } catch { throw KeyManagementError(error) }
+    }
+
+    private static let secretBytes = 32
+    private static let name = "the installation's sealed signing key"
+
+    private static func seal(
+        _ secret: borrowing SecretBytes, installation: String, tenant: String, kms: ConfiguredKMS
+    ) async throws -> [UInt8] {
+        let context = SealingContext(installation: installation, tenant: tenant)
+        if kms.kms.capabilities.sealing == .secrets {
+            let blob = try await kms.kms.seal(secret, under: kms.key, context: context, as: .service)
+            return try SealedObject(object: .signingKey, sealedBy: .kms, blob: blob).serialized()
+        }
+        let dataKey = try await kms.kms.generateDataKey(
+            under: kms.key, context: SealingContext(installation: installation, tenant: tenant, object: .dataKey),
+            as: .service)
+        let box = try EnvelopeEncryption.seal(secret, dataKey: dataKey.plaintext, context: context)
+        return try SealedObject(object: .dataKey, sealedBy: .kms, blob: dataKey.sealed).serialized()
+            + SealedObject(
+                object: .signingKey, sealedBy: .dataKey, blob: KMSSealedBlob(bytes: box, keyVersion: nil)
+            ).serialized()
+    }
+
+    private static func secret(
+        in sealed: [UInt8], installation: String, tenant: String, kms: KMSDirectory
+    ) async throws -> SecretBytes {
+        let objects = try SealedObject.parse(sealed, limit: 2)
+        guard let first = objects.first, let last = objects.last, first.sealedBy == .kms, last.object == .signingKey,
+            objects.count == 1 || first.object == .dataKey && last.sealedBy == .dataKey
+        else { throw KeyManagementError.objectTampered(name) }
+        let context = SealingContext(installation: installation, tenant: tenant)
+        let opened: SecretBytes
+        if objects.count == 1 {
+            opened = try await open(first.blob, context: context, kms: kms)
+        } else {
+            let dataKey = try await open(
+                first.blob, context: SealingContext(installation: installation, tenant: tenant, object: .dataKey),
+                kms: kms)
+            opened = try EnvelopeEncryption.open(last.blob.bytes, dataKey: dataKey, context: context)
+        }
+        guard opened.count == secretBytes else { throw KeyManagementError.objectTampered(name) }
+        return opened
+    }
+
+    /// The file does not say which KMS sealed it: it may have moved since the configuration was written.
+    private static func open(
+        _ blob: KMSSealedBlob, context: SealingContext, kms: KMSDirectory
+    ) async throws -> SecretBytes {
+        var first: KMSError?
+        for known in kms.all {
+            do throws(KMSError) {
+                return try await known.kms.open(blob, under: known.key, context: context, as: .service)
+            } catch { first = first ?? error }
+        }
+        throw first ?? .cannotOpen
     }
 
     private static func derive(

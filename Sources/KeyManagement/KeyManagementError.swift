@@ -52,6 +52,14 @@ public enum KeyManagementError: Error, Sendable, Equatable {
     case statementRejected(AttestationError)
     case homomorphicEncryption(HEError)
 
+    // The trusted KMSs
+    /// A manifest names a KMS that the configuration does not.
+    case unknownKMS(String)
+    /// The key set is sealed under a key of the principal's own, and the request brings no credential for the KMS.
+    case kmsCredentialMissing
+    /// The KMS does not let the holder of the request's credential use the key.
+    case kmsCredentialRefused(reason: String)
+
     // The systems around
     case kms(KMSError)
     case objectStore(ObjectStoreError)

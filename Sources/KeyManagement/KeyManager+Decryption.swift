@@ -108,19 +108,26 @@ extension KeyManager {
                 policies.append(try policy(flooding, manifest, voucher, ciphertext))
             }
         }
-        let sealed = try await sealedObjects(manifest)
+        let caller = try Self.caller(manifest.sealing.authority, requester)
+        let (current, sealed) = try await currentSealedObjects(manifest)
 
         // The noise is for so many releases and no more.
         guard flooding == nil || row.budget != nil else { throw .metadataTampered(collection: KeySetRow.collection) }
         if let budget = row.budget, budget < ciphertexts.count { throw Self.exhausted() }
 
         var timings = StepTimings()
-        let opened: SeedHolder
-        do {
-            opened = try await timed("open", &timings) { try await open(sealed, manifest: manifest) }
-        } catch let error as UniformFailure {
-            throw await failure(error, keySet)
-        } catch { throw KeyManagementError(error) }
+        let cacheName = caller == .service ? SecretKeyCache.Name(keySet: keySet, manifest: row.manifest) : nil
+        let cached = cacheName.flatMap { secretKeys?.take($0) }
+        var opened: SeedHolder?
+        if cached == nil {
+            do {
+                opened = try await timed("open", &timings) {
+                    try await openCurrent(sealed, manifest: current, as: caller)
+                }
+            } catch let error as UniformFailure {
+                throw await failure(error, keySet)
+            } catch { throw KeyManagementError(error) }
+        }
 
         // Debited before anything is released, and not given back; a KMS that is down costs nothing.
         let spent = ciphertexts.count
@@ -141,14 +148,24 @@ extension KeyManager {
 
         do {
             let context = try EncryptionContext.shared(manifest.parameters)
-            let material = try await timed("secretKeyFromSeed", &timings) {
-                try await compute.run { try KeySetMaterial(opened, context: context) }
+            let key: SecretKeyHolder
+            if let cached {
+                key = cached
+            } else {
+                guard let seed = opened.take() else { throw UniformFailure() }
+                key = try await timed("secretKeyFromSeed", &timings) {
+                    try await compute.run { try KeySetMaterial(seed, context: context).secret }
+                }
+                if let cacheName { secretKeys?.keep(key, as: cacheName) }
             }
             let vectors = try await timed("decryption", &timings) {
                 try await compute.run {
                     try context.messages().decrypt(
-                        parsed, by: material, count: count, form: form, policies: released)
+                        parsed, by: key, count: count, form: form, policies: released)
                 }
+            }
+            if current.sealing.authority == .principal, current.sealing.provider != kms.current.name {
+                await moveWithPrincipal(keySet, as: requester)
             }
             return DecryptionResult(
                 vectors, release: release, flooding: released.isEmpty ? nil : flooding,
@@ -228,69 +245,6 @@ extension KeyManager {
             try policy.check(ciphertext)
             return policy
         } catch { throw KeyManagementError(error) }
-    }
-
-    private struct Sealed: Sendable {
-        let seed: SealedObject
-        let dataKey: SealedObject?
-    }
-
-    private func sealedObjects(_ manifest: KeySetManifest) async throws(KeyManagementError) -> Sealed {
-        func load(
-            _ name: String, _ digest: Digest?, _ object: SealedObject.Object, _ sealer: SealedObject.Sealer
-        ) async throws(KeyManagementError) -> SealedObject {
-            let bytes = try await read(try objectKey(manifest.keySet, name), limit: SealedObject.maximumBytes)
-            guard let digest, Digest(of: bytes) == digest else { throw .objectTampered(name) }
-            let sealed = try SealedObject(parsing: bytes)
-            guard sealed.object == object, sealed.sealedBy == sealer else { throw .objectTampered(name) }
-            return sealed
-        }
-        let sealing = manifest.sealing
-        switch sealing.mode {
-        case .direct:
-            return Sealed(seed: try await load("sealed-seed", sealing.sealedSeed, .seed, .kms), dataKey: nil)
-        case .envelope:
-            return Sealed(
-                seed: try await load("sealed-seed", sealing.sealedSeed, .seed, .dataKey),
-                dataKey: try await load("sealed-data-key", sealing.sealedDataKey, .dataKey, .kms))
-        case .ephemeral: throw .objectMissing("sealed-seed")
-        }
-    }
-
-    /// After the seed, or the data key to it, was opened: no detail goes out.
-    private struct UniformFailure: Error {}
-
-    /// The seed, proved to be the one that the manifest was made with.
-    private func open(_ sealed: Sealed, manifest: KeySetManifest) async throws -> SeedHolder {
-        func context(_ object: SealingContext.Object) -> SealingContext {
-            SealingContext(
-                installation: manifest.installation, tenant: manifest.tenant, owner: manifest.owner,
-                keySet: manifest.keySet, parameters: manifest.parameters, suite: manifest.suite,
-                origin: manifest.origin, object: object, mode: manifest.sealing.mode)
-        }
-        guard let key = KMSKeyName(manifest.sealing.keyName) else {
-            throw KeyManagementError.objectTampered("manifest")
-        }
-        let bytes: SecretBytes
-        if let sealedDataKey = sealed.dataKey {
-            let dataKey = try await kms.open(sealedDataKey.blob, under: key, context: context(.dataKey), as: .service)
-            do {
-                bytes = try EnvelopeEncryption.open(sealed.seed.blob.bytes, dataKey: dataKey, context: context(.seed))
-            } catch let error as SecretMemoryError {
-                throw error
-            } catch { throw UniformFailure() }
-        } else {
-            bytes = try await kms.open(sealed.seed.blob, under: key, context: context(.seed), as: .service)
-        }
-        guard let seed = Seed(bytes) else { throw UniformFailure() }
-        // AES-GCM does not commit to its key: only the commitment tells that this is the seed.
-        let digest = manifest.parameters.digest
-        guard try seed.matches(commitment: manifest.commitment.bytes, parameterDigest: digest) else {
-            throw UniformFailure()
-        }
-        let manifestKey = try seed.manifestKey(digest)
-        guard manifest.isProved(by: manifestKey) else { throw UniformFailure() }
-        return SeedHolder(seed)
     }
 
     /// Counts a failure; at the limit that suspends the key set (``KeySetRow/standing``).

@@ -7,12 +7,16 @@ import SecretMemory
 extension KeyManager {
     /// Makes and stores everything but the anchor row.
     func create(
-        _ request: RegistrationRequest, keySet: String, timings: inout StepTimings
+        _ request: RegistrationRequest, keySet: String, as requester: Requester, timings: inout StepTimings
     ) async throws -> SignedStatement<KeySetManifest> {
         let context = try EncryptionContext.shared(request.parameters)
         let holder = SeedHolder(try await generateSeed())
         let sealing = try await timed("seal", &timings) {
-            try await seal(holder, request: request, keySet: keySet)
+            do {
+                return try await seal(holder, request: request, keySet: keySet, as: requester)
+            } catch let error as KMSError {
+                throw Self.refusal(error, of: try Self.caller(kms.current.authority, requester))
+            }
         }
         let material = try await timed("secretKey", &timings) {
             try await compute.run { try KeySetMaterial(holder, context: context) }
@@ -51,12 +55,13 @@ extension KeyManager {
 
     /// 256 bits of the system's generator, mixed with the KMS's where it has one.
     func generateSeed() async throws -> Seed {
+        let kms = kms.current.kms
         let contribution = kms.capabilities.random ? try await kms.random(count: 32) : try SecretBytes(count: 0)
         return try Seed.generate(mixing: contribution)
     }
 
     private func seal(
-        _ holder: SeedHolder, request: RegistrationRequest, keySet: String
+        _ holder: SeedHolder, request: RegistrationRequest, keySet: String, as requester: Requester
     ) async throws -> KeySetManifest.Sealing {
         func context(_ object: SealingContext.Object) -> SealingContext {
             SealingContext(
@@ -64,13 +69,16 @@ extension KeyManager {
                 keySet: keySet, parameters: request.parameters, suite: 1, origin: .derived, object: object,
                 mode: request.mode)
         }
+        let configured = kms.current
+        let authority = configured.authority
+        let caller = try Self.caller(authority, requester)
+        let key = try await sealingKey(at: configured, for: keySet, as: caller)
         var sealing = KeySetManifest.Sealing(
-            mode: request.mode, provider: kms.provider, keyName: configuration.kmsKey.value, keyVersion: nil, epoch: 1,
-            sealedSeed: nil, sealedDataKey: nil)
+            mode: request.mode, provider: configured.name, keyName: key.value, keyVersion: nil, epoch: 1,
+            sealedSeed: nil, sealedDataKey: nil, authority: authority)
         let sealedSeed: SealedObject
         if request.mode == .envelope {
-            let dataKey = try await kms.generateDataKey(
-                under: configuration.kmsKey, context: context(.dataKey), as: .service)
+            let dataKey = try await configured.kms.generateDataKey(under: key, context: context(.dataKey), as: caller)
             let sealedDataKey = try SealedObject(object: .dataKey, sealedBy: .kms, blob: dataKey.sealed).serialized()
             sealing.keyVersion = dataKey.sealed.keyVersion
             sealing.sealedDataKey = Digest(of: sealedDataKey)
@@ -79,17 +87,35 @@ extension KeyManager {
             }
             sealedSeed = try SealedObject(
                 object: .seed, sealedBy: .dataKey, blob: KMSSealedBlob(bytes: blob, keyVersion: nil))
-            try await objects.put(sealedDataKey, at: objectKey(keySet, "sealed-data-key"), onlyIfAbsent: false)
+            try await objects.put(
+                sealedDataKey, at: objectKey(keySet, Self.sealedDataKeyName), onlyIfAbsent: false)
         } else {
             let copy = try holder.seed.copyForSealing()
-            let blob = try await kms.seal(copy, under: configuration.kmsKey, context: context(.seed), as: .service)
+            let blob = try await configured.kms.seal(copy, under: key, context: context(.seed), as: caller)
             sealing.keyVersion = blob.keyVersion
             sealedSeed = try SealedObject(object: .seed, sealedBy: .kms, blob: blob)
         }
         let bytes = sealedSeed.serialized()
         sealing.sealedSeed = Digest(of: bytes)
-        try await objects.put(bytes, at: objectKey(keySet, "sealed-seed"), onlyIfAbsent: false)
+        try await objects.put(bytes, at: objectKey(keySet, Self.sealedSeedName), onlyIfAbsent: false)
         return sealing
+    }
+
+    /// The key under which a key set is to be sealed at a KMS, made where it is the key set's or the principal's own.
+    func sealingKey(
+        at configured: ConfiguredKMS, for keySet: String, as caller: KMSCaller
+    ) async throws -> KMSKeyName {
+        switch configured.placement {
+        case .shared: return configured.key
+        case .perPrincipal: return try await configured.kms.principalKey(of: caller)
+        case .perKeySet:
+            guard let own = KMSKeyName("\(configured.key)-\(keySet)") else {
+                throw KeyManagementError.kms(
+                    .notSupported(operation: "keys named after \(configured.key) and a key set: choose a shorter name"))
+            }
+            try await configured.kms.createKey(own)
+            return own
+        }
     }
 
     // MARK: Evaluation keys

@@ -28,6 +28,8 @@ public struct KeySetDescription: Sendable, Hashable {
     /// Bytes of sealed seed and sealed data key as stored; 0 once destroyed, nil where the store does not give them.
     public let sealedSeedBytes: Int?
     public let destroyed: Date?
+    /// When it was seen that nobody can open the seed any more; nil where old copies may still be opened.
+    public let shredded: Date?
 }
 
 /// What destroying a key set achieved.
@@ -79,7 +81,9 @@ extension KeyManager {
             let hasDataKey = manifest.body.sealing.sealedDataKey != nil
             do {
                 var sum = 0
-                for name in hasDataKey ? ["sealed-seed", "sealed-data-key"] : ["sealed-seed"] {
+                let sealing = manifest.body.sealing
+                let seed = Self.sealedSeedName(sealing)
+                for name in hasDataKey ? [seed, Self.sealedDataKeyName(sealing)] : [seed] {
                     sum += try await read(objectKey(row.keySet, name), limit: SealedObject.maximumBytes).count
                 }
                 sealedBytes = sum
@@ -94,7 +98,7 @@ extension KeyManager {
                 encryptions: row.encryptions, decryptions: row.decryptions, decryptionsLeft: row.budget,
                 failures: row.failures),
             exposed: row.exposed, tainted: row.tainted || manifest.body.policy.release == .raw,
-            sealedSeedBytes: sealedBytes, destroyed: row.destroyed)
+            sealedSeedBytes: sealedBytes, destroyed: row.destroyed, shredded: row.shredded)
     }
 
     /// The public key as it is stored, checked.
@@ -126,8 +130,8 @@ extension KeyManager {
 
     /// Destroys a key set: it is never used again, and its objects are removed. Repeating it is no error.
     ///
-    /// The answer says ``Destruction/Erasure/tombstoned``, because storage may have kept the sealed seed
-    /// and the KMS key that opens it lives on with the other key sets.
+    /// The answer says ``Destruction/Erasure/tombstoned`` where storage may have kept the sealed seed and the KMS key
+    /// that opens it lives on with other key sets. A key of its own is destroyed with it, and so is it shredded.
     public func destroy(_ keySet: String, as requester: Requester) async throws(KeyManagementError) -> Destruction {
         let stored = try await row(keySet, for: requester)
         let row = stored.row.state == .destroyed ? stored.row : try await transition(keySet, to: .destroyed)
@@ -147,8 +151,10 @@ extension KeyManager {
                 try await objects.delete(key)
             }
         } catch { throw .objectStore(error) }
+        let last = await shredOwnKey(of: row)
         return Destruction(
-            keySet: keySet, erasure: .tombstoned, date: row.destroyed ?? clock(), manifests: manifests)
+            keySet: keySet, erasure: last.shredded == nil ? .tombstoned : .shredded,
+            date: last.shredded ?? last.destroyed ?? clock(), manifests: manifests)
     }
 
     /// Signs a manifest with the new state and makes it the current one.
@@ -173,6 +179,7 @@ extension KeyManager {
             stored.row.destroyed = body.dates.destroyed
             do {
                 try await records.apply([try records.update(stored)])
+                secretKeys?.forget(keySet)
                 logger.notice("key set changed state", metadata: ["keySet": "\(keySet)", "state": "\(state.rawValue)"])
                 return stored.row
             } catch .metadataStore(.conflict) { continue }

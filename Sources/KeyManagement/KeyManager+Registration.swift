@@ -94,7 +94,7 @@ extension KeyManager {
             var timings = StepTimings()
             let manifest: SignedStatement<KeySetManifest>
             do {
-                manifest = try await create(request, keySet: keySet, timings: &timings)
+                manifest = try await create(request, keySet: keySet, as: requester, timings: &timings)
             } catch {
                 await abandon(stored, hasEnded: true)
                 throw KeyManagementError(error)
@@ -131,13 +131,22 @@ extension KeyManager {
         guard request.mode != .ephemeral else {
             throw .invalidRequest(reason: "an ephemeral key set exists within one prediction and is not registered")
         }
-        guard kms.capabilities.contextBinding != .none else {
+        let capabilities = kms.current.kms.capabilities
+        guard capabilities.contextBinding != .none else {
             // docs/threat-model.md: a sealed seed that opens in any context could be moved to another owner.
             throw .kms(.notSupported(operation: "binding a sealed secret to its context"))
         }
-        guard kms.capabilities.sealing == .secrets || request.mode == .envelope else {
+        guard capabilities.sealing == .secrets || request.mode == .envelope else {
             throw .invalidRequest(
                 reason: "the trusted KMS of this installation seals data keys alone: register with mode envelope")
+        }
+        if kms.current.placement == .perPrincipal {
+            guard request.owner.kind == .user else {
+                throw .invalidRequest(
+                    reason: "seeds of this installation are sealed under keys of single principals: "
+                        + "register for yourself, not for a group")
+            }
+            guard requester.kmsCredential != nil else { throw .kmsCredentialMissing }
         }
         guard request.parameters.security == .classical128 else {
             throw .invalidRequest(reason: "parameters below 128-bit security are for tests, not for key sets")
@@ -315,7 +324,10 @@ extension KeyManager {
 
     /// Removes what an attempt stored, but no key set that came of it after all: its row may have been rolled back.
     private func removeLeftovers(of keySet: String) async throws(KeyManagementError) {
-        if try await !rowExists(keySet) { try await removeObjects(of: keySet) }
+        guard try await !rowExists(keySet) else { return }
+        try await removeObjects(of: keySet)
+        guard kms.current.placement == .perKeySet, let key = KMSKeyName("\(kms.current.key)-\(keySet)") else { return }
+        do { try await kms.current.kms.destroyKey(key) } catch .keyNotFound {} catch { throw .kms(error) }
     }
 
     private func rowExists(_ keySet: String) async throws(KeyManagementError) -> Bool {

@@ -23,28 +23,29 @@ public final class KeyManager: Sendable {
         /// Name of this gateway in jobs.
         public var gateway: String
         public var tenant: String
-        /// The KMS key that seals seeds and data keys.
-        public var kmsKey: KMSKeyName
         /// Owners who may be granted `decrypt.any`. Empty unless the operator decides otherwise.
         public var decryptAnyOwners: [KeySetOwner]
         /// Public keys that manifests may be signed by: this installation's, and earlier ones.
         public var pinnedManifestKeys: [VerificationKey]
+        /// nil where each decryption asks the KMS.
+        public var secretKeyCaching: SecretKeyCaching?
 
         public init(
-            installation: String, gateway: String, tenant: String, kmsKey: KMSKeyName,
-            decryptAnyOwners: [KeySetOwner] = [], pinnedManifestKeys: [VerificationKey] = []
+            installation: String, gateway: String, tenant: String,
+            decryptAnyOwners: [KeySetOwner] = [], pinnedManifestKeys: [VerificationKey] = [],
+            secretKeyCaching: SecretKeyCaching? = nil
         ) {
             self.installation = installation
             self.gateway = gateway
             self.tenant = tenant
-            self.kmsKey = kmsKey
             self.decryptAnyOwners = decryptAnyOwners
             self.pinnedManifestKeys = pinnedManifestKeys
+            self.secretKeyCaching = secretKeyCaching
         }
     }
 
     public let configuration: Configuration
-    let kms: any TrustedKMS
+    let kms: KMSDirectory
     let objects: any ObjectStore
     let compute: any ComputeExecutor
     let keys: InstallationKeys
@@ -55,13 +56,14 @@ public final class KeyManager: Sendable {
     let instance = UUID().uuidString.lowercased()
     let inFlight = Mutex<Set<String>>([])
     let publicKeys = Mutex<BoundedCache<Digest, PublicKey>>(BoundedCache(limit: 64))
+    let secretKeys: SecretKeyCache?
     let manifests = Mutex<BoundedCache<Digest, SignedStatement<KeySetManifest>>>(BoundedCache(limit: 1024))
 
     /// Uniform errors after which a key set is suspended.
     public static let failureLimit = 16
 
     public init(
-        configuration: Configuration, keys: InstallationKeys, kms: any TrustedKMS, objects: any ObjectStore,
+        configuration: Configuration, keys: InstallationKeys, kms: KMSDirectory, objects: any ObjectStore,
         metadata: any MetadataStore, compute: any ComputeExecutor, logger: Logger,
         clock: @escaping @Sendable () -> Date = { Date() }
     ) {
@@ -72,6 +74,7 @@ public final class KeyManager: Sendable {
         self.compute = compute
         self.logger = logger
         self.clock = clock
+        secretKeys = configuration.secretKeyCaching.map { SecretKeyCache($0) }
         records = AuthenticatedRecords(store: metadata, keys: keys)
     }
 
@@ -79,7 +82,8 @@ public final class KeyManager: Sendable {
     /// - Returns: one line for each system that cannot be used now; empty when all can.
     public func unavailableSystems() async -> [String] {
         var problems: [String] = []
-        do { try await kms.checkHealth() } catch { problems.append("KMS (\(kms.provider)): \(error)") }
+        // Without one of the others only what it sealed cannot be opened, and that fails by name.
+        do { try await kms.current.kms.checkHealth() } catch { problems.append("KMS (\(kms.current.name)): \(error)") }
         do { try await objects.checkHealth() } catch { problems.append("object store: \(error)") }
         do { try await records.store.checkHealth() } catch { problems.append("metadata store: \(error)") }
         return problems

@@ -14,6 +14,14 @@ final class SeedHolder: Sendable {
 final class SecretKeyHolder: Sendable {
     let key: SecretKey
     init(_ key: consuming SecretKey) { self.key = key }
+
+    var byteCount: Int { key.byteCount }
+
+    func decryptRaw(_ ciphertext: Ciphertext) throws -> CKKSPlaintext { try key.decryptRaw(ciphertext) }
+    func decryptBFV(_ ciphertext: Ciphertext) throws -> BFVPlaintext { try key.decryptBFV(ciphertext) }
+    func release(_ ciphertext: Ciphertext, count: Int?, policy: FloodingPolicy) throws -> ReleasedValues {
+        try key.release(ciphertext, count: count, policy: policy)
+    }
 }
 
 /// A public object of a key set, serialized, with its entry in the manifest.
@@ -23,7 +31,7 @@ typealias MadeObject = (entry: KeySetObject, bytes: [UInt8])
 final class KeySetMaterial: Sendable {
     let context: EncryptionContext
     private let holder: SeedHolder
-    private let secret: SecretKeyHolder
+    let secret: SecretKeyHolder
 
     init(_ holder: SeedHolder, context: EncryptionContext) throws {
         self.context = context
@@ -50,13 +58,6 @@ final class KeySetMaterial: Sendable {
                     generation: id.generation, bytes: bytes.count, digest: Digest(of: bytes)), bytes
             )
         }
-    }
-
-    func decryptRaw(_ ciphertext: Ciphertext) throws -> CKKSPlaintext { try secret.key.decryptRaw(ciphertext) }
-
-    func decryptBFV(_ ciphertext: Ciphertext) throws -> BFVPlaintext { try secret.key.decryptBFV(ciphertext) }
-    func release(_ ciphertext: Ciphertext, count: Int?, policy: FloodingPolicy) throws -> ReleasedValues {
-        try secret.key.release(ciphertext, count: count, policy: policy)
     }
 
     /// A manifest with the seed's proof.

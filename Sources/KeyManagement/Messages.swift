@@ -38,7 +38,7 @@ protocol Messages: Sendable {
     /// The first `count` values of each, all where nil.
     /// - Parameter policies: how each is flooded; none where they leave as they are.
     func decrypt(
-        _ ciphertexts: [Ciphertext], by material: KeySetMaterial, count: Int?, form: ValueForm,
+        _ ciphertexts: [Ciphertext], by key: SecretKeyHolder, count: Int?, form: ValueForm,
         policies: [FloodingPolicy]
     ) throws -> DecryptedVectors
 }
@@ -100,18 +100,18 @@ struct CKKSMessages: Messages {
     }
 
     func decrypt(
-        _ ciphertexts: [Ciphertext], by material: KeySetMaterial, count: Int?, form: ValueForm,
+        _ ciphertexts: [Ciphertext], by key: SecretKeyHolder, count: Int?, form: ValueForm,
         policies: [FloodingPolicy]
     ) throws -> DecryptedVectors {
         guard policies.isEmpty else {
             return .complex(
                 try Parallelism.map(below: min(ciphertexts.count, policies.count)) {
-                    try material.release(ciphertexts[$0], count: count, policy: policies[$0]).values
+                    try key.release(ciphertexts[$0], count: count, policy: policies[$0]).values
                 })
         }
         return .complex(
             try Parallelism.map(below: ciphertexts.count) {
-                try encoder.decodeComplex(material.decryptRaw(ciphertexts[$0]), count: count)
+                try encoder.decodeComplex(key.decryptRaw(ciphertexts[$0]), count: count)
             })
     }
 }
@@ -148,14 +148,14 @@ struct BFVMessages: Messages {
     }
 
     func decrypt(
-        _ ciphertexts: [Ciphertext], by material: KeySetMaterial, count: Int?, form: ValueForm,
+        _ ciphertexts: [Ciphertext], by key: SecretKeyHolder, count: Int?, form: ValueForm,
         policies: [FloodingPolicy]
     ) throws -> DecryptedVectors {
         // Noise would make them other integers.
         guard policies.isEmpty else { throw HEError.parameterMismatch }
         return .integers(
             try Parallelism.map(below: ciphertexts.count) {
-                let message = try material.decryptBFV(ciphertexts[$0])
+                let message = try key.decryptBFV(ciphertexts[$0])
                 guard form == .unsigned else { return try encoder.decode(message, count: count) }
                 return try encoder.decodeResidues(message, count: count).map { Int64($0) }
             })

@@ -6,12 +6,17 @@ public struct Requester: Sendable, Hashable {
     public let subject: String
     public let tenant: String
     public let groups: [String]
+    /// What the principal sent for the trusted KMS to know it by; nil where it sent nothing.
+    public let kmsCredential: KMSCredential?
 
-    public init(issuer: String, subject: String, tenant: String, groups: [String]) {
+    public init(
+        issuer: String, subject: String, tenant: String, groups: [String], kmsCredential: KMSCredential? = nil
+    ) {
         self.issuer = issuer
         self.subject = subject
         self.tenant = tenant
         self.groups = groups
+        self.kmsCredential = kmsCredential
     }
 
     /// The owner of what this principal registers for itself.

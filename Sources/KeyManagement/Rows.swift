@@ -18,6 +18,8 @@ struct KeySetRow: AuthenticatedRow {
     var state: KeySetState
     var created: Date
     var destroyed: Date?
+    /// When it was seen that nothing is left that opens the seed.
+    var shredded: Date?
     var encryptions = 0
     var decryptions = 0
     /// Decryptions left; nil for no limit.
@@ -133,6 +135,7 @@ public enum JobState: String, Sendable, Codable {
 package enum StoredRow {
     private static let rows: [any AuthenticatedRow.Type] = [
         KeySetRow.self, RegistrationRow.self, CiphertextRow.self, JobRow.self, AnchorRow.self,
+        RewrapJobRow.self,
     ]
 
     package static let collections = rows.map { $0.collection }

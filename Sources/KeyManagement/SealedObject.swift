@@ -40,6 +40,22 @@ package struct SealedObject: Sendable, Hashable {
         self.blob = blob
     }
 
+    /// Reads objects that lie one behind the other.
+    /// - Throws: ``KeyManagementError/objectTampered(_:)`` for any bytes that are not `1...limit` of them.
+    static func parse(_ bytes: [UInt8], limit: Int) throws(KeyManagementError) -> [SealedObject] {
+        var objects: [SealedObject] = []
+        var rest = bytes[...]
+        repeat {
+            guard objects.count < limit, rest.count >= headerBytes else { throw .objectTampered("a sealed object") }
+            let start = rest.startIndex
+            let length = (0..<4).reduce(0) { $0 | Int(rest[start + 16 + $1]) << (8 * $1) }
+            let count = headerBytes + length + Digest.byteCount
+            objects.append(try SealedObject(parsing: Array(rest.prefix(count))))
+            rest = rest.dropFirst(count)
+        } while !rest.isEmpty
+        return objects
+    }
+
     /// - Throws: ``KeyManagementError/objectTampered(_:)`` for any bytes that are not one.
     package init(parsing bytes: [UInt8]) throws(KeyManagementError) {
         func number(_ offset: Int) -> Int {

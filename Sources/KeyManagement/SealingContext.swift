@@ -40,13 +40,13 @@ public struct SealingContext: Sendable, Hashable {
         bytes = canonical.bytes
     }
 
-    /// The context of an installation's own signing secret.
-    init(installation: String, tenant: String) {
+    /// The context of an installation's own signing secret, or of the data key that seals it.
+    init(installation: String, tenant: String, object: Object = .signingKey) {
         var canonical = CanonicalBytes()
         canonical.append("HKMS-sealing-context-v1")
         canonical.append(installation)
         canonical.append(tenant)
-        canonical.append(Object.signingKey.rawValue)
+        canonical.append(object.rawValue)
         canonical.append("single")
         bytes = canonical.bytes
     }

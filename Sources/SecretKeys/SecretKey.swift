@@ -17,6 +17,9 @@ public struct SecretKey: ~Copyable, Sendable {
         self.tag = tag
     }
 
+    /// Of locked memory.
+    public var byteCount: Int { packed.count + tag.count }
+
     /// Writes s, transformed, modulo one prime.
     package borrowing func expand(_ modulus: NTTModulus, into words: UnsafeMutablePointer<UInt64>) {
         packed.withUnsafeBytes { modulus.transformTernary(words, $0.bytes) }

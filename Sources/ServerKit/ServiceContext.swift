@@ -21,6 +21,11 @@ public struct ServiceContext: RequestContext {
         get { identity.principal.withLock { $0 } }
         nonmutating set { identity.principal.withLock { $0 = newValue } }
     }
+    /// What the caller sent to be forwarded to the trusted KMS; nil where it sent nothing.
+    public var forwardedCredential: ForwardedCredential? {
+        get { identity.forwardedCredential.withLock { $0 } }
+        nonmutating set { identity.forwardedCredential.withLock { $0 = newValue } }
+    }
     /// The trace that this request is part of, 32 hex digits; nil outside of ``ObservabilityMiddleware``.
     public internal(set) var traceID: String? {
         get { identity.traceID.withLock { $0 } }
@@ -80,4 +85,5 @@ public struct ServiceContext: RequestContext {
 private final class RequestIdentity: Sendable {
     let principal = Mutex<Principal?>(nil)
     let traceID = Mutex<String?>(nil)
+    let forwardedCredential = Mutex<ForwardedCredential?>(nil)
 }

@@ -1,4 +1,5 @@
 import KeyManagement
+import LocalFiles
 
 /// Objects as files below one directory of a local file system; a key is the path of its file.
 ///

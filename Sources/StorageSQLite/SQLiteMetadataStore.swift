@@ -41,7 +41,7 @@ public final class SQLiteMetadataStore: MetadataStore {
 
     /// - Parameter limit: 1 to ``maximumPage``, else `unavailable` is thrown.
     public func list(
-        collection: String, index: String, after: String?, limit: Int
+        collection: String, index: String?, after: String?, limit: Int
     ) async throws(MetadataStoreError) -> [MetadataRecord] {
         guard RecordLimits.page.contains(limit) else {
             throw unavailable("a page holds \(RecordLimits.page) rows, not \(limit)")
@@ -49,15 +49,17 @@ public final class SQLiteMetadataStore: MetadataStore {
         if let violation = RecordLimits.violation(of: after ?? "", upTo: RecordLimits.id, "id to list after") {
             throw unavailable(violation)
         }
-        guard RecordLimits.allow(collection: collection, id: index) else { return [] }
+        guard RecordLimits.allow(collection: collection, id: index ?? "") else { return [] }
         return try await reading { db in
             let sql = """
                 SELECT id, idx, version, \(boundedBody) FROM records
-                WHERE collection = ? AND idx = ? AND id \(after == nil ? ">=" : ">") ?
+                WHERE collection = ? AND \(index == nil ? "" : "idx = ? AND ")id \(after == nil ? ">=" : ">") ?
                 ORDER BY id LIMIT ?
                 """
-            let rows = try Row.fetchCursor(
-                db.cachedStatement(sql: sql), arguments: [collection, index, after ?? "", limit])
+            var arguments: StatementArguments = [collection]
+            if let index { arguments += [index] }
+            arguments += [after ?? "", limit]
+            let rows = try Row.fetchCursor(db.cachedStatement(sql: sql), arguments: arguments)
             var records: [MetadataRecord] = []
             while let row = try rows.next() {
                 records.append(try MetadataRecord(row, collection: collection))

@@ -30,6 +30,8 @@ actor OpenBaoCredential {
     private var acquisition: Task<Result<OpenBaoLease, KMSError>, Never>?
     private var maintenance: Task<Void, Never>?
     private var isShutDown = false
+    /// A wrapping token and the secret ID that it gave.
+    private var unwrapped: (wrapping: OpenBaoToken, secretID: OpenBaoToken)?
 
     private static let retryPause = Duration.seconds(2)
 
@@ -44,6 +46,7 @@ actor OpenBaoCredential {
         isShutDown = true
         maintenance?.cancel()
         lease = nil
+        unwrapped = nil
     }
 
     /// A lease that has not expired.
@@ -61,7 +64,7 @@ actor OpenBaoCredential {
         case .tokenFile(let path):
             let token = try Self.token(in: path)
             return token.equals(refused.token) ? nil : try await acquire()
-        case .appRole:
+        case .appRole, .jwt:
             // A token that is still good was refused by policy: logging in again would only make more tokens.
             let answer = try await transport.send(.GET, "auth/token/lookup-self", token: refused.token)
             if answer.status == 200 { return nil }
@@ -76,22 +79,25 @@ actor OpenBaoCredential {
         guard !isShutDown else { throw .unavailable(reason: "the OpenBao client is shut down") }
         if let acquisition { return try await acquisition.value.get() }
         let generation = (lease?.generation ?? 0) + 1
-        let task = Task { [transport, authentication] () -> Result<OpenBaoLease, KMSError> in
+        let task = Task { () -> Result<OpenBaoLease, KMSError> in
+            // Whoever waits for this task finds the new lease in its place.
+            defer { self.acquisition = nil }
             do throws(KMSError) {
-                return .success(try await Self.obtain(authentication, transport, generation: generation))
+                let fresh = try await self.obtain(generation: generation)
+                self.install(fresh)
+                return .success(fresh)
             } catch {
                 return .failure(error)
             }
         }
         acquisition = task
-        let result = await task.value
-        acquisition = nil
-        let fresh = try result.get()
-        if !isShutDown {
-            lease = fresh
-            maintain()
-        }
-        return fresh
+        return try await task.value.get()
+    }
+
+    private func install(_ fresh: OpenBaoLease) {
+        guard !isShutDown else { return }
+        lease = fresh
+        maintain()
     }
 
     // MARK: Renewal
@@ -122,7 +128,7 @@ actor OpenBaoCredential {
                 return renewed.renewal
             }
             // Neither a token from outside nor its file has more to give than it had.
-            guard case .appRole = authentication else { return nil }
+            guard logsIn else { return nil }
             _ = try await acquire()
             return nil
         } catch {
@@ -130,13 +136,20 @@ actor OpenBaoCredential {
         }
     }
 
-    /// - Returns: nil where the server does not renew it, or where AppRole's maximum lifetime is near,
+    private var logsIn: Bool {
+        switch authentication {
+        case .token, .tokenFile: false
+        case .appRole, .jwt: true
+        }
+    }
+
+    /// - Returns: nil where the server does not renew it, or where the role's maximum lifetime is near,
     ///   so that renewing gives less each time.
     private func renewed(_ old: OpenBaoLease) async throws(KMSError) -> OpenBaoLease? {
         let answer = try await transport.send(
             .POST, "auth/token/renew-self", body: .empty, token: old.token)
         guard answer.status == 200 else {
-            if answer.status >= 500 { throw .unavailable(reason: "the token was not renewed") }
+            if answer.isNotServed || answer.status == 429 { throw .unavailable(reason: "the token was not renewed") }
             return nil
         }
         let fields = answer.body.withUnsafeBytes { body -> (Int, Bool)? in
@@ -149,7 +162,7 @@ actor OpenBaoCredential {
             throw .invalidResponse(reason: "the answer to a token renewal is not understood")
         }
         let lifetime = seconds == 0 ? nil : Duration.seconds(seconds)
-        if case .appRole = authentication, let lifetime, let before = old.lifetime, lifetime * 2 < before {
+        if logsIn, let lifetime, let before = old.lifetime, lifetime * 2 < before {
             return nil
         }
         return OpenBaoLease(
@@ -158,18 +171,40 @@ actor OpenBaoCredential {
 
     // MARK: Obtaining
 
-    private static func obtain(
-        _ authentication: OpenBaoAuthentication, _ transport: OpenBaoTransport, generation: Int
-    ) async throws(KMSError) -> OpenBaoLease {
+    private func obtain(generation: Int) async throws(KMSError) -> OpenBaoLease {
         switch authentication {
         case .token(let token):
-            return try await inspect(token, transport, generation: generation)
+            return try await Self.inspect(token, transport, generation: generation)
         case .tokenFile(let path):
-            return try await inspect(try Self.token(in: path), transport, generation: generation)
-        case .appRole(let roleID, let secretIDFile, let mount):
-            return try await logIn(
-                roleID: roleID, secretIDFile: secretIDFile, mount: mount, transport, generation: generation)
+            return try await Self.inspect(try Self.token(in: path), transport, generation: generation)
+        case .appRole(let roleID, let file, let mount, let wrapped):
+            let secretID =
+                wrapped
+                ? try await unwrappedSecretID(file: file, mount: mount)
+                : try Self.token(in: file, "a secret ID")
+            return try await Self.logIn(
+                OpenBaoLogin(kind: .appRole(file: file), mount: mount), ("role_id", roleID), "secret_id", secretID,
+                transport, generation: generation)
+        case .jwt(let role, let file, let mount):
+            return try await Self.logIn(
+                OpenBaoLogin(kind: .workload(file: file), mount: mount), ("role", role), "jwt",
+                try Self.token(in: file, "a JWT"), transport, generation: generation)
         }
+    }
+
+    /// Kept from the first login on, so that the file may go. Another wrapping token in it gives another secret ID.
+    private func unwrappedSecretID(file: String, mount: String) async throws(KMSError) -> OpenBaoToken {
+        let wrapping: OpenBaoToken
+        do throws(KMSError) {
+            wrapping = try Self.token(in: file, "a wrapping token")
+        } catch {
+            guard let unwrapped else { throw error }
+            return unwrapped.secretID
+        }
+        if let unwrapped, unwrapped.wrapping.equals(wrapping) { return unwrapped.secretID }
+        let secretID = try await OpenBaoWrapping.secretID(wrapping, of: file, roleMount: mount, transport)
+        if !isShutDown { unwrapped = (wrapping, secretID) }
+        return secretID
     }
 
     private static func read(_ path: String) throws(KMSError) -> SecretBytes {
@@ -182,10 +217,10 @@ actor OpenBaoCredential {
         }
     }
 
-    private static func token(in path: String) throws(KMSError) -> OpenBaoToken {
+    private static func token(in path: String, _ what: String = "a token") throws(KMSError) -> OpenBaoToken {
         let bytes = try read(path)
         guard let token = OpenBaoToken(taking: bytes) else {
-            throw .denied(reason: "\(path) does not hold a token: visible ASCII, without quote and backslash")
+            throw .denied(reason: "\(path) does not hold \(what): visible ASCII, without quote and backslash")
         }
         return token
     }
@@ -195,7 +230,8 @@ actor OpenBaoCredential {
         _ token: OpenBaoToken, _ transport: OpenBaoTransport, generation: Int
     ) async throws(KMSError) -> OpenBaoLease {
         let answer = try await transport.send(.GET, "auth/token/lookup-self", token: token)
-        if answer.status >= 500 { throw .unavailable(reason: "OpenBao answered \(answer.status)") }
+        if answer.isNotServed { throw .unavailable(reason: "OpenBao answered \(answer.status)") }
+        if answer.status == 429 { throw .throttled(retryAfterSeconds: answer.retryAfterSeconds) }
         var lifetime: Duration?
         var renewable = false
         if answer.status == 200 {
@@ -211,57 +247,15 @@ actor OpenBaoCredential {
     }
 
     private static func logIn(
-        roleID: String, secretIDFile: String, mount: String, _ transport: OpenBaoTransport, generation: Int
+        _ login: OpenBaoLogin, _ name: (StaticString, String), _ member: StaticString, _ secret: OpenBaoToken,
+        _ transport: OpenBaoTransport, generation: Int
     ) async throws(KMSError) -> OpenBaoLease {
-        let secretID = try read(secretIDFile)
-        let isFit = secretID.withUnsafeBytes { !$0.isEmpty && $0.allSatisfy(OpenBaoToken.isAllowed) }
-        guard isFit else {
-            throw .denied(
-                reason: "\(secretIDFile) does not hold a secret ID: visible ASCII, without quote and backslash")
-        }
-        var body = OpenBaoRequestBody(capacity: roleID.utf8.count + secretID.count + 64)
-        body.addString("role_id") { $0.writeString(roleID) }
-        body.addString("secret_id") { buffer in
-            secretID.withUnsafeBytes { _ = buffer.writeBytes($0) }
-        }
-        body.close()
+        let body = secret.withUnsafeBytes { OpenBaoLogin.body(name, member, $0) }
         defer { body.wipe() }
         let obtained = ContinuousClock.now
-        let answer = try await transport.send(.POST, "auth/\(mount)/login", body: body)
-        switch answer.status {
-        case 200: break
-        case 400, 403, 404:
-            throw .denied(
-                reason:
-                    "the AppRole login at auth/\(mount) was refused; check the role ID, \(secretIDFile) and the mount")
-        case 429: throw .throttled(retryAfterSeconds: answer.retryAfterSeconds)
-        case 500...: throw .unavailable(reason: "OpenBao answered \(answer.status) to the AppRole login")
-        default: throw .invalidResponse(reason: "OpenBao answered \(answer.status) to the AppRole login")
-        }
-        let token: OpenBaoToken?
-        let seconds: Int?
-        let renewable: Bool?
-        do {
-            token = try answer.body.withUnsafeBytes { body in
-                guard let text = try SecretJSON.string("auth", "client_token", in: body) else { return nil }
-                return OpenBaoToken(taking: try SecretBytes(copying: text))
-            }
-            (seconds, renewable) = try answer.body.withUnsafeBytes { body in
-                (
-                    try SecretJSON.integer("auth", "lease_duration", in: body),
-                    try SecretJSON.boolean("auth", "renewable", in: body)
-                )
-            }
-        } catch let error as SecretMemoryError {
-            throw .memory(error)
-        } catch {
-            throw .invalidResponse(reason: "the answer to the AppRole login is not understood")
-        }
-        guard let token, let seconds, seconds >= 0, let renewable else {
-            throw .invalidResponse(reason: "the answer to the AppRole login holds no token")
-        }
+        let answer = try await login.perform(body, transport)
         return OpenBaoLease(
-            token: token, generation: generation, lifetime: seconds == 0 ? nil : .seconds(seconds),
-            renewable: renewable, obtained: obtained)
+            token: answer.token, generation: generation, lifetime: answer.lifetime, renewable: answer.renewable,
+            obtained: obtained)
     }
 }

@@ -13,7 +13,7 @@ extension OpenBaoKMS {
         _ answer: borrowing OpenBaoAnswer, _ operation: String, _ key: KMSKeyName?, mount: String
     ) -> KMSError {
         switch answer.status {
-        case 400: return badRequest(answer.body, operation, key)
+        case 400: return badRequest(operation, key) { answer.body.contains($0) }
         case 403:
             return .denied(
                 reason: "OpenBao refused to \(operation)\(key.map { " \($0)" } ?? ""): "
@@ -29,7 +29,8 @@ extension OpenBaoKMS {
             if let key { return .keyNotFound(key) }
         case 429: return .throttled(retryAfterSeconds: answer.retryAfterSeconds)
         case 300..<400:
-            return .unavailable(reason: "OpenBao answered a redirect, which is not followed; name the active server")
+            return .unavailable(
+                reason: "OpenBao answered a redirect, which is not followed; name every server in addresses")
         // 412: this server lags behind the one that took the last write. 472, 473: a standby that does not forward.
         case 412, 472, 473, 500...:
             return .unavailable(
@@ -40,27 +41,25 @@ extension OpenBaoKMS {
         return .invalidResponse(reason: "OpenBao answered \(answer.status) to \(operation)")
     }
 
-    private static func badRequest(
-        _ body: borrowing SecretBuffer, _ operation: String, _ key: KMSKeyName?
-    ) -> KMSError {
-        var isMissing = false
-        for text in ["key not found", "no existing key named", "could not delete key; not found"] {
-            isMissing = isMissing || body.contains(text)
+    /// - Parameter contains: whether a text occurs in the server's.
+    static func badRequest(_ operation: String, _ key: KMSKeyName?, _ contains: (String) -> Bool) -> KMSError {
+        if contains("message authentication failed") || contains("invalid ciphertext") { return .cannotOpen }
+        guard let key else {
+            return .invalidResponse(reason: "OpenBao did not understand the request to \(operation)")
         }
-        if let key, isMissing { return .keyNotFound(key) }
-        if let key, body.contains("disallowed by policy (too old)") {
-            return .keyUnusable(key, reason: "the blob's version is below the key's minimum")
+        for text in ["key not found", "no existing key named", "could not delete key; not found"]
+        where contains(text) {
+            return .keyNotFound(key)
         }
-        if let key, body.contains("cannot set min decryption version") {
-            return .keyUnusable(key, reason: "it has no such version")
-        }
-        if let key, body.contains("deletion is not allowed") {
-            return .keyUnusable(key, reason: "OpenBao does not let it be deleted")
-        }
-        if let key, body.contains("soft-deleted") {
-            return .keyUnusable(key, reason: "it is soft-deleted; an administrator can restore it")
-        }
-        if body.contains("message authentication failed") || body.contains("invalid ciphertext") { return .cannotOpen }
+        if contains("soft-deleted") { return softDeleted(key) }
+        let reasons = [
+            ("disallowed by policy (too old)", "the blob's version is below the key's minimum"),
+            ("cannot set min decryption version", "it has no such version"),
+            ("min available version", "versions below this are destroyed"),
+            ("deletion is not allowed", "OpenBao does not let it be deleted"),
+            ("does not support signing", "it is no key that signs"),
+        ]
+        for (text, reason) in reasons where contains(text) { return .keyUnusable(key, reason: reason) }
         return .invalidResponse(reason: "OpenBao did not understand the request to \(operation)")
     }
 }

@@ -11,45 +11,40 @@ import Synchronization
 /// blob opens under its own context alone. Transit's associated data is not used, because its rewrap
 /// takes none.
 ///
-/// The least policy for a gateway that uses the key `NAME` (the built-in `default` policy, for
-/// looking up and renewing the own token, comes on top):
-///
-/// ```
-/// path "transit/encrypt/NAME"           { capabilities = ["update"] }
-/// path "transit/decrypt/NAME"           { capabilities = ["update"] }
-/// path "transit/rewrap/NAME"            { capabilities = ["update"] }
-/// path "transit/datakey/plaintext/NAME" { capabilities = ["update"] }
-/// path "transit/keys/NAME"              { capabilities = ["read"] }
-/// path "transit/random/*"               { capabilities = ["update"] }
-/// ```
-///
-/// Without `create` on `encrypt`, a mistyped name cannot make a key; `disable_upsert` on
-/// `transit/config/keys` is the same for all callers. The adapter checks besides, once for each key.
+/// docs/kms/openbao.md has the least policies. Without `create` on `encrypt`, a mistyped name cannot make a key;
+/// `disable_upsert` on `transit/config/keys` is the same for all callers. The adapter checks besides, once for each key.
 public final class OpenBaoKMS: TrustedKMS {
-    private let transport: OpenBaoTransport
-    private let credential: OpenBaoCredential
+    let transport: OpenBaoTransport
+    let credential: OpenBaoCredential
+    let callers: OpenBaoCallers?
     let mount: String
     /// Keys that were seen to exist and to be fit for sealing.
-    private let checkedKeys = Mutex<Set<KMSKeyName>>([])
+    let checkedKeys = Mutex<Set<KMSKeyName>>([])
 
     public let provider = "openbao"
 
-    public let capabilities = KMSCapabilities(
-        contextBinding: .derivedKey, nativeRewrap: true, random: true, sign: false,
-        maximumPlaintextBytes: 4096, developmentOnly: false)
+    public let capabilities: KMSCapabilities
 
-    static let keyType = "aes256-gcm96"
+    static let sealingType = "aes256-gcm96"
+    static let signingType = "ed25519"
 
     /// Connects at the first call, not here. End with ``shutdown()``.
     public init(_ configuration: OpenBaoConfiguration) throws(OpenBaoConfigurationError) {
-        transport = try OpenBaoTransport(configuration)
+        let transport = try OpenBaoTransport(configuration)
+        self.transport = transport
         credential = OpenBaoCredential(configuration.authentication, transport: transport)
+        callers = configuration.delegation.map { OpenBaoCallers($0, transport: transport) }
         mount = configuration.mount
+        capabilities = KMSCapabilities(
+            contextBinding: .derivedKey, nativeRewrap: true, random: true, sign: true, destroysVersions: true,
+            maximumPlaintextBytes: 4096,
+            authenticates: configuration.delegation == nil ? .service : [.service, .caller], developmentOnly: false)
     }
 
-    /// Closes the connections and forgets the token. Calls after this fail as unavailable.
+    /// Closes the connections and forgets all tokens. Calls after this fail as unavailable.
     public func shutdown() async {
         await credential.shutdown()
+        await callers?.shutdown()
         await transport.shutdown()
     }
 
@@ -62,7 +57,7 @@ public final class OpenBaoKMS: TrustedKMS {
             throw .notSupported(operation: "sealing \(secret.count) bytes")
         }
         guard !context.bytes.isEmpty else { throw .notSupported(operation: "sealing without a context") }
-        try await checkKey(key)
+        try await checkKey(key, as: caller)
         var body = OpenBaoRequestBody(
             capacity: SecretBase64.encodedCount(secret.count) + SecretBase64.encodedCount(context.bytes.count) + 64)
         body.addString("plaintext") { buffer in
@@ -71,7 +66,7 @@ public final class OpenBaoKMS: TrustedKMS {
         body.add(context)
         body.close()
         defer { body.wipe() }
-        let answer = try await call(.POST, "\(mount)/encrypt/\(key)", body: body, "encrypt", key)
+        let answer = try await call(.POST, "\(mount)/encrypt/\(key)", body: body, "encrypt", key, as: caller)
         guard let ciphertext = TransitAnswer.sealed(answer.plainBytes) else { throw Self.malformed("encrypt") }
         return ciphertext.blob
     }
@@ -80,7 +75,7 @@ public final class OpenBaoKMS: TrustedKMS {
         _ sealed: KMSSealedBlob, under key: KMSKeyName, context: SealingContext, as caller: KMSCaller
     ) async throws(KMSError) -> SecretBytes {
         let body = try Self.body(sealed, context)
-        let answer = try await call(.POST, "\(mount)/decrypt/\(key)", body: body, "decrypt", key)
+        let answer = try await call(.POST, "\(mount)/decrypt/\(key)", body: body, "decrypt", key, as: caller)
         let secret = try Self.secret("plaintext", in: answer, "decrypt")
         guard secret.count > 0 else { throw Self.malformed("decrypt") }
         return secret
@@ -90,12 +85,12 @@ public final class OpenBaoKMS: TrustedKMS {
         under key: KMSKeyName, context: SealingContext, as caller: KMSCaller
     ) async throws(KMSError) -> KMSDataKey {
         guard !context.bytes.isEmpty else { throw .notSupported(operation: "sealing without a context") }
-        try await checkKey(key)
+        try await checkKey(key, as: caller)
         var body = OpenBaoRequestBody(capacity: SecretBase64.encodedCount(context.bytes.count) + 64)
         body.add(context)
         body.add("bits", literal: "256")
         body.close()
-        let answer = try await call(.POST, "\(mount)/datakey/plaintext/\(key)", body: body, "datakey", key)
+        let answer = try await call(.POST, "\(mount)/datakey/plaintext/\(key)", body: body, "datakey", key, as: caller)
         let plaintext = try Self.secret("plaintext", in: answer, "datakey")
         let ciphertext = answer.body.withUnsafeBytes { body in
             (try? SecretJSON.string("data", "ciphertext", in: body)).flatMap { $0 }.flatMap { TransitCiphertext($0) }
@@ -108,12 +103,75 @@ public final class OpenBaoKMS: TrustedKMS {
         _ sealed: KMSSealedBlob, under key: KMSKeyName, context: SealingContext, as caller: KMSCaller
     ) async throws(KMSError) -> KMSSealedBlob {
         let body = try Self.body(sealed, context)
-        let answer = try await call(.POST, "\(mount)/rewrap/\(key)", body: body, "rewrap", key)
+        let answer = try await call(.POST, "\(mount)/rewrap/\(key)", body: body, "rewrap", key, as: caller)
         guard let ciphertext = TransitAnswer.sealed(answer.plainBytes) else { throw Self.malformed("rewrap") }
         return ciphertext.blob
     }
 
-    // MARK: Generator and signatures
+    /// Most secrets of one request, and most bytes of their blobs: the answer has the same size, and a limit.
+    private static let batch = (count: 128, bytes: 32 * 1024)
+
+    public func rewrap(
+        _ items: [KMSRewrapItem], under key: KMSKeyName, as caller: KMSCaller
+    ) async throws(KMSError) -> [Result<KMSSealedBlob, KMSError>] {
+        var results: [Result<KMSSealedBlob, KMSError>] = []
+        while results.count < items.count {
+            var batch: [(TransitCiphertext, SealingContext)] = []
+            var places: [Int] = []
+            var bytes = 0
+            var chunk: [Result<KMSSealedBlob, KMSError>] = []
+            for item in items[results.count...].prefix(Self.batch.count) {
+                // What is no ciphertext is not sent, and has its place in the results.
+                if let ciphertext = TransitCiphertext(item.sealed.bytes), !item.context.bytes.isEmpty {
+                    guard bytes + item.sealed.bytes.count <= Self.batch.bytes else { break }
+                    bytes += item.sealed.bytes.count
+                    places.append(chunk.count)
+                    batch.append((ciphertext, item.context))
+                }
+                chunk.append(.failure(.cannotOpen))
+            }
+            do throws(KMSError) {
+                for (place, result) in zip(places, try await rewrap(batch, under: key, as: caller)) {
+                    chunk[place] = result
+                }
+            } catch {
+                if results.isEmpty { throw error }
+                return results + repeatElement(.failure(error), count: items.count - results.count)
+            }
+            results += chunk
+        }
+        return results
+    }
+
+    /// One request.
+    private func rewrap(
+        _ batch: [(ciphertext: TransitCiphertext, context: SealingContext)], under key: KMSKeyName,
+        as caller: KMSCaller
+    ) async throws(KMSError) -> [Result<KMSSealedBlob, KMSError>] {
+        if batch.isEmpty { return [] }
+        var body = OpenBaoRequestBody(capacity: 64 + batch.count * 256)
+        body.addArray("batch_input", batch) { body, item in
+            body.addString("ciphertext") { $0.writeString(item.ciphertext.text) }
+            body.add(item.context)
+        }
+        body.close()
+        // Vault answers 400 where all of a batch fail.
+        let answer = try await call(
+            .POST, "\(mount)/rewrap/\(key)", body: body, "rewrap", key, as: caller, accepting: [400])
+        guard let results = TransitAnswer.batch(answer.plainBytes) else {
+            if answer.status == 400 { throw Self.failure(answer, "rewrap", key, mount: mount) }
+            throw Self.malformed("rewrap")
+        }
+        guard results.count == batch.count else { throw Self.malformed("rewrap") }
+        return results.map { result in
+            switch result {
+            case .sealed(let ciphertext): .success(ciphertext.blob)
+            case .error(let text): .failure(Self.badRequest("rewrap", key) { text.contains($0) })
+            }
+        }
+    }
+
+    // MARK: Generator
 
     public func random(count: Int) async throws(KMSError) -> SecretBytes {
         guard (1...1024).contains(count) else { throw .notSupported(operation: "\(count) random bytes") }
@@ -126,125 +184,25 @@ public final class OpenBaoKMS: TrustedKMS {
         return bytes
     }
 
-    public func sign(_ message: [UInt8], with key: KMSKeyName) async throws(KMSError) -> [UInt8] {
-        throw .notSupported(operation: "sign")
-    }
-
-    // MARK: Keys
-
-    public func createKey(_ name: KMSKeyName, purpose: KMSKeyPurpose) async throws(KMSError) {
-        guard purpose == .sealing else { throw .notSupported(operation: "keys that sign") }
-        guard Self.isTransitName(name) else {
-            throw .notSupported(operation: "a key name that starts or ends with '-' or '.': \(name)")
-        }
-        var body = OpenBaoRequestBody(capacity: 256)
-        body.addString("type") { $0.writeString(Self.keyType) }
-        body.add("derived", literal: "true")
-        body.add("exportable", literal: "false")
-        body.add("allow_plaintext_backup", literal: "false")
-        body.close()
-        // Transit, too, leaves an existing key as it is.
-        _ = try await call(.POST, "\(mount)/keys/\(name)", body: body, "create key", name)
-    }
-
-    public func rotateKey(_ name: KMSKeyName) async throws(KMSError) {
-        _ = try await call(.POST, "\(mount)/keys/\(name)/rotate", body: .empty, "rotate key", name)
-    }
-
-    public func destroyKey(_ name: KMSKeyName) async throws(KMSError) {
-        checkedKeys.withLock { _ = $0.remove(name) }
-        try await configure(name, "deletion_allowed", literal: "true")
-        _ = try await call(.DELETE, "\(mount)/keys/\(name)", body: nil, "delete key", name)
-    }
-
-    public func setMinimumVersion(_ version: Int, of name: KMSKeyName) async throws(KMSError) {
-        // Transit takes 0 for 1.
-        guard version >= 1 else { throw .keyUnusable(name, reason: "it has no version \(version)") }
-        try await configure(name, "min_decryption_version", literal: String(version))
-    }
-
-    private func configure(_ name: KMSKeyName, _ setting: StaticString, literal: String) async throws(KMSError) {
-        var body = OpenBaoRequestBody(capacity: 128)
-        body.add(setting, literal: literal)
-        body.close()
-        _ = try await call(.POST, "\(mount)/keys/\(name)/config", body: body, "configure key", name)
-    }
-
-    public func describeKey(_ name: KMSKeyName) async throws(KMSError) -> KMSKeyDescription {
-        let key = try await readKey(name)
-        return KMSKeyDescription(
-            name: name, type: key.type, latestVersion: key.latestVersion, minimumVersion: max(1, key.minimumVersion))
-    }
-
-    private func readKey(_ name: KMSKeyName) async throws(KMSError) -> TransitAnswer.Key {
-        let answer = try await call(.GET, "\(mount)/keys/\(name)", body: nil, "read key", name)
-        guard let key = TransitAnswer.key(answer.plainBytes) else { throw Self.malformed("read key") }
-        return key
-    }
-
-    /// Before the first sealing: `encrypt` makes a key of any name that is missing, and takes a context
-    /// without a word where the key ignores it.
-    private func checkKey(_ name: KMSKeyName) async throws(KMSError) {
-        if checkedKeys.withLock({ $0.contains(name) }) { return }
-        let key = try await readKey(name)
-        guard key.type == Self.keyType, key.derived == true, key.convergentEncryption != true else {
-            throw .keyUnusable(
-                name, reason: "it must be of type \(Self.keyType) with derived=true, without convergent_encryption")
-        }
-        checkedKeys.withLock { _ = $0.insert(name) }
-    }
-
     // MARK: Health
 
+    /// Asks every server at most once.
     public func checkHealth() async throws(KMSError) {
         let health = try await transport.send(
-            .GET, "sys/health?standbyok=true&perfstandbyok=true", inNamespace: false)
+            .GET, "sys/health?standbyok=true&perfstandbyok=true", inNamespace: false, time: .zero)
         switch health.status {
         case 200: break
+        // Not a standby, which answers 200 to this: a rate limit, or whatever stands before the server.
+        case 429: throw .throttled(retryAfterSeconds: health.retryAfterSeconds)
         case 501: throw .unavailable(reason: "OpenBao is not initialized")
         case 503: throw .unavailable(reason: "OpenBao is sealed")
         default: throw .unavailable(reason: "OpenBao's health check answers \(health.status)")
         }
-        _ = try await call(.GET, "auth/token/lookup-self", body: nil, "look up the own token", nil)
+        _ = try await call(
+            .GET, "auth/token/lookup-self", body: nil, "look up the own token", nil, time: .zero)
     }
 
-    // MARK: Calls
-
-    private static let attempts = 5
-
-    /// One authenticated call; its answer is 200 or 204.
-    ///
-    /// OpenBao's storage transactions are optimistic: of two calls that change one key at once, one fails with
-    /// "transaction commit failed" and has changed nothing, so that it is made again.
-    func call(
-        _ method: HTTPMethod, _ path: String, body: OpenBaoRequestBody?, _ operation: String, _ key: KMSKeyName?
-    ) async throws(KMSError) -> OpenBaoAnswer {
-        if let key, !Self.isTransitName(key) { throw .keyNotFound(key) }
-        let lease = try await credential.current()
-        var answer = try await transport.send(method, path, body: body, token: lease.token)
-        if answer.status == 403, let other = try await credential.replacement(for: lease) {
-            answer = try await transport.send(method, path, body: body, token: other.token)
-        }
-        for attempt in 1..<Self.attempts where Self.isConflict(answer) {
-            let pause = Duration.milliseconds(Int.random(in: 1...(10 << attempt)))
-            do { try await Task.sleep(for: pause) } catch { break }
-            answer = try await transport.send(method, path, body: body, token: credential.current().token)
-        }
-        if answer.status == 200 || answer.status == 204 { return answer }
-        throw Self.failure(answer, operation, key, mount: mount)
-    }
-
-    private static func isConflict(_ answer: borrowing OpenBaoAnswer) -> Bool {
-        answer.status == 500 && answer.body.contains("transaction commit failed")
-    }
-
-    /// Transit's names start and end with a letter, a digit or `_`.
-    private static func isTransitName(_ name: KMSKeyName) -> Bool {
-        for end in [name.value.utf8.first, name.value.utf8.last] {
-            if end == UInt8(ascii: "-") || end == UInt8(ascii: ".") { return false }
-        }
-        return true
-    }
+    // MARK: Bodies
 
     private static func body(
         _ sealed: KMSSealedBlob, _ context: SealingContext
@@ -281,11 +239,11 @@ public final class OpenBaoKMS: TrustedKMS {
 
 extension OpenBaoAnswer {
     /// For answers without secrets only.
-    fileprivate var plainBytes: Data { body.withUnsafeBytes { Data($0) } }
+    var plainBytes: Data { body.withUnsafeBytes { Data($0) } }
 }
 
 extension OpenBaoRequestBody {
-    fileprivate mutating func add(_ context: SealingContext) {
+    mutating func add(_ context: SealingContext) {
         addString("context") { buffer in
             context.bytes.withUnsafeBytes { SecretBase64.write($0, to: &buffer) }
         }

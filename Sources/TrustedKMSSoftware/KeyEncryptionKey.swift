@@ -36,6 +36,22 @@ final class KeyEncryptionKey: Sendable {
         self.key = key
     }
 
+    /// A new key of a new salt, and what the file says of it.
+    static func make(
+        passphrase: borrowing SecretBytes, cost: ScryptCost, path: String
+    ) throws(SoftwareKMSError) -> (key: KeyEncryptionKey, parameters: KeystoreDocument.Passphrase) {
+        var generator = SystemRandomNumberGenerator()
+        let salt = Data((0..<KeystoreDocument.saltBytes).map { _ in UInt8.random(in: 0...255, using: &generator) })
+        let key = try KeyEncryptionKey(passphrase: passphrase, salt: salt, cost: cost)
+        var parameters = KeystoreDocument.Passphrase(
+            kdf: "scrypt", n: cost.rounds, r: ScryptCost.blockSize, p: cost.parallelism, salt: salt, check: Data())
+        guard let check = key.authenticator(of: parameters.checkContext) else {
+            throw .notWritable(path: path, reason: "AES-GCM failed")
+        }
+        parameters.check = check
+        return (key, parameters)
+    }
+
     func seal(_ plaintext: UnsafeRawBufferPointer, associatedData: [UInt8]) -> [UInt8]? {
         key.withUnsafeBytes { SecretAEAD.seal(plaintext, key: $0, associatedData: associatedData) }
     }

@@ -22,7 +22,7 @@ final class Keyring: Sendable {
     init(
         opening document: KeystoreDocument, pin: KeystoreFile.Pin, under kek: KeyEncryptionKey, path: String
     ) throws(SoftwareKMSError) {
-        guard try kek.isAuthentic(document.passphrase.check, of: document.checkContext) else {
+        guard try kek.isAuthentic(document.passphrase.check, of: document.passphrase.checkContext) else {
             throw .wrongPassphrase(path: path)
         }
         guard try kek.isAuthentic(document.authenticator, of: document.authenticatedBytes) else {
@@ -62,6 +62,25 @@ final class Keyring: Sendable {
         self.pin = pin
         self.entries = entries
         self.masterKeys = masterKeys
+    }
+
+    /// The same master keys under another key-encryption key.
+    func document(
+        under kek: KeyEncryptionKey, passphrase: KeystoreDocument.Passphrase, path: String
+    ) throws(SoftwareKMSError) -> KeystoreDocument {
+        var document = document
+        document.passphrase = passphrase
+        for (index, key) in document.keys.enumerated() {
+            guard let entry = entries[key.name] else { throw .damaged(path: path, part: "key \(key.name)") }
+            for (position, version) in key.versions.enumerated() {
+                let context = KeystoreDocument.wrappingContext(name: key.name, version: version.version)
+                let wrapped = withMasterKey(entry, version: version.version) { kek.seal($0, associatedData: context) }
+                guard let wrapped else { throw .notWritable(path: path, reason: "AES-GCM failed") }
+                document.keys[index].versions[position].wrapped = Data(wrapped)
+            }
+        }
+        try document.authenticate(with: kek, path: path)
+        return document
     }
 
     func entry(_ name: KMSKeyName) throws(KMSError) -> Entry {

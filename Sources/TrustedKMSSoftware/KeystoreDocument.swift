@@ -124,22 +124,13 @@ extension KeystoreDocument {
         return bytes.bytes
     }
 
-    /// Associated data of ``Passphrase/check``.
-    var checkContext: [UInt8] {
-        var bytes = LengthPrefixed()
-        bytes.append(Self.currentFormat)
-        bytes.append("passphrase-check")
-        appendPassphrase(to: &bytes)
-        return bytes.bytes
-    }
-
     /// Associated data of ``authenticator``: every other field of the file.
     var authenticatedBytes: [UInt8] {
         var bytes = LengthPrefixed()
         bytes.append(Self.currentFormat)
         bytes.append("file")
         bytes.append(UInt64(developmentOnly ? 1 : 0))
-        appendPassphrase(to: &bytes)
+        passphrase.append(to: &bytes)
         bytes.append(passphrase.check)
         bytes.append(UInt64(keys.count))
         for key in keys {
@@ -153,13 +144,24 @@ extension KeystoreDocument {
         }
         return bytes.bytes
     }
+}
 
-    private func appendPassphrase(to bytes: inout LengthPrefixed) {
-        bytes.append(passphrase.kdf)
-        bytes.append(UInt64(clamping: passphrase.n))
-        bytes.append(UInt64(clamping: passphrase.r))
-        bytes.append(UInt64(clamping: passphrase.p))
-        bytes.append(passphrase.salt)
+extension KeystoreDocument.Passphrase {
+    /// Associated data of ``check``.
+    var checkContext: [UInt8] {
+        var bytes = LengthPrefixed()
+        bytes.append(KeystoreDocument.currentFormat)
+        bytes.append("passphrase-check")
+        append(to: &bytes)
+        return bytes.bytes
+    }
+
+    fileprivate func append(to bytes: inout LengthPrefixed) {
+        bytes.append(kdf)
+        bytes.append(UInt64(clamping: n))
+        bytes.append(UInt64(clamping: r))
+        bytes.append(UInt64(clamping: p))
+        bytes.append(salt)
     }
 }
 

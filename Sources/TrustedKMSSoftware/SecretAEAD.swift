@@ -9,12 +9,16 @@ enum SecretAEAD {
     static let overhead = 12 + 16
 
     /// Seals under a fresh random nonce.
+    /// - Parameter nonce: of a known answer, and of nothing else.
     /// - Returns: nil only where the library fails.
     static func seal(
-        _ plaintext: UnsafeRawBufferPointer, key: UnsafeRawBufferPointer, associatedData: [UInt8]
+        _ plaintext: UnsafeRawBufferPointer, key: UnsafeRawBufferPointer, associatedData: [UInt8],
+        nonce: [UInt8]? = nil
     ) -> [UInt8]? {
         SecretMemory.withWipedStack {
-            let box = try? AES.GCM.seal(plaintext, using: SymmetricKey(data: key), authenticating: associatedData)
+            let box = try? AES.GCM.seal(
+                plaintext, using: SymmetricKey(data: key), nonce: nonce.map { try AES.GCM.Nonce(data: $0) },
+                authenticating: associatedData)
             return box?.combined.map { Array($0) }
         }
     }

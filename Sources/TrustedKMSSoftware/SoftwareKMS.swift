@@ -11,15 +11,23 @@ import Synchronization
 ///
 /// Several processes may use one keystore: writers take turns, and every process notices at its next
 /// call what another wrote.
+///
+/// ``SelfTests`` run before the first keystore of a process is opened; where one fails nothing answers.
 public final class SoftwareKMS: TrustedKMS {
-    private let file: KeystoreFile
-    private let kek: KeyEncryptionKey
-    private let keyring: Mutex<Keyring>
+    let file: KeystoreFile
+    private let selfTests: SelfTests
+    private let state: Mutex<State>
 
     public let provider = "software"
 
     /// How long a writer waits for another, in milliseconds.
     private static let lockWait = 5000
+
+    /// What is known of the file, and the key that opened it.
+    struct State: Sendable {
+        var kek: KeyEncryptionKey
+        var keyring: Keyring
+    }
 
     /// Writes a new keystore without keys and opens it.
     ///
@@ -32,19 +40,20 @@ public final class SoftwareKMS: TrustedKMS {
         at path: String, passphrase: borrowing SecretBytes, developmentOnly: Bool,
         scryptCost: ScryptCost = .standard
     ) throws(SoftwareKMSError) -> SoftwareKMS {
+        try create(
+            at: path, passphrase: passphrase, developmentOnly: developmentOnly, scryptCost: scryptCost,
+            selfTests: .module)
+    }
+
+    @discardableResult
+    package static func create(
+        at path: String, passphrase: borrowing SecretBytes, developmentOnly: Bool, scryptCost: ScryptCost,
+        selfTests: SelfTests
+    ) throws(SoftwareKMSError) -> SoftwareKMS {
+        try selfTests.require()
         let file = KeystoreFile(path: path)
-        var generator = SystemRandomNumberGenerator()
-        let salt = Data((0..<KeystoreDocument.saltBytes).map { _ in UInt8.random(in: 0...255, using: &generator) })
-        let kek = try KeyEncryptionKey(passphrase: passphrase, salt: salt, cost: scryptCost)
-        var document = KeystoreDocument(
-            developmentOnly: developmentOnly,
-            passphrase: .init(
-                kdf: "scrypt", n: scryptCost.rounds, r: ScryptCost.blockSize, p: scryptCost.parallelism, salt: salt,
-                check: Data()))
-        guard let check = kek.authenticator(of: document.checkContext) else {
-            throw .notWritable(path: path, reason: "AES-GCM failed")
-        }
-        document.passphrase.check = check
+        let (kek, parameters) = try KeyEncryptionKey.make(passphrase: passphrase, cost: scryptCost, path: path)
+        var document = KeystoreDocument(developmentOnly: developmentOnly, passphrase: parameters)
         try document.authenticate(with: kek, path: path)
         guard let lock = try file.tryLock() else { throw .busy(path: path) }
         let bytes = try document.encoded(path: path)
@@ -53,32 +62,39 @@ public final class SoftwareKMS: TrustedKMS {
         }
         return SoftwareKMS(
             file: file, kek: kek,
-            keyring: try Keyring(opening: document, pin: pin, under: kek, path: path))
+            keyring: try Keyring(opening: document, pin: pin, under: kek, path: path), selfTests: selfTests)
     }
 
     /// Opens an existing keystore. Takes as long as its ``ScryptCost`` says.
     /// - Throws: ``SoftwareKMSError``.
     public convenience init(opening path: String, passphrase: borrowing SecretBytes) throws(SoftwareKMSError) {
+        try self.init(opening: path, passphrase: passphrase, selfTests: .module)
+    }
+
+    package convenience init(
+        opening path: String, passphrase: borrowing SecretBytes, selfTests: SelfTests
+    ) throws(SoftwareKMSError) {
+        try selfTests.require()
         let file = KeystoreFile(path: path)
         let (document, pin) = try Self.load(file)
         let kek = try KeyEncryptionKey(
             passphrase: passphrase, salt: document.passphrase.salt, cost: try document.cost())
         self.init(
             file: file, kek: kek,
-            keyring: try Keyring(opening: document, pin: pin, under: kek, path: path))
+            keyring: try Keyring(opening: document, pin: pin, under: kek, path: path), selfTests: selfTests)
     }
 
-    private init(file: KeystoreFile, kek: KeyEncryptionKey, keyring: Keyring) {
+    private init(file: KeystoreFile, kek: KeyEncryptionKey, keyring: Keyring, selfTests: SelfTests) {
         self.file = file
-        self.kek = kek
-        self.keyring = Mutex(keyring)
+        self.selfTests = selfTests
+        state = Mutex(State(kek: kek, keyring: keyring))
     }
 
     public var capabilities: KMSCapabilities {
         KMSCapabilities(
-            contextBinding: .associatedData, nativeRewrap: true, random: true, sign: false,
+            contextBinding: .associatedData, nativeRewrap: true, random: true, sign: false, destroysVersions: true,
             maximumPlaintextBytes: SoftwareBlob.maximumPlaintextBytes,
-            developmentOnly: keyring.withLock { $0.document.developmentOnly })
+            developmentOnly: state.withLock { $0.keyring.document.developmentOnly })
     }
 
     // MARK: Sealing
@@ -98,7 +114,7 @@ public final class SoftwareKMS: TrustedKMS {
     public func generateDataKey(
         under key: KMSKeyName, context: SealingContext, as caller: KMSCaller
     ) async throws(KMSError) -> KMSDataKey {
-        let plaintext = try Self.randomBytes(32)
+        let plaintext = try randomBytes(32)
         let sealed = try sealNow(plaintext, under: key, context: context)
         return KMSDataKey(plaintext: plaintext, sealed: sealed)
     }
@@ -134,7 +150,10 @@ public final class SoftwareKMS: TrustedKMS {
         let entry = try keyring.entry(key)
         guard let blob = SoftwareBlob(parsing: sealed), blob.version >= 1, blob.version <= entry.latestVersion
         else { throw .cannotOpen }
-        guard blob.version >= entry.minimumVersion, blob.version >= entry.firstVersion else {
+        guard blob.version >= entry.firstVersion else {
+            throw .keyUnusable(key, reason: "sealed under version \(blob.version), which is destroyed")
+        }
+        guard blob.version >= entry.minimumVersion else {
             throw .keyUnusable(
                 key, reason: "sealed under version \(blob.version), the minimum is \(entry.minimumVersion)")
         }
@@ -155,58 +174,70 @@ public final class SoftwareKMS: TrustedKMS {
     /// Random bytes of the operating system's generator.
     public func random(count: Int) async throws(KMSError) -> SecretBytes {
         guard (1...1024).contains(count) else { throw .notSupported(operation: "\(count) random bytes") }
-        return try Self.randomBytes(count)
+        return try randomBytes(count)
     }
 
     public func sign(_ message: [UInt8], with key: KMSKeyName) async throws(KMSError) -> [UInt8] {
         throw .notSupported(operation: "sign")
     }
 
-    private static func randomBytes(_ count: Int) throws(KMSError) -> SecretBytes {
-        do throws(SecretMemoryError) {
-            return try SecretBytes(randomCount: count)
-        } catch {
-            throw .memory(error)
-        }
+    private func randomBytes(_ count: Int) throws(KMSError) -> SecretBytes {
+        do throws(SoftwareKMSError) { return try selfTests.randomBytes(count) } catch { throw Self.portError(error) }
     }
 
     // MARK: Keys
 
     public func createKey(_ name: KMSKeyName, purpose: KMSKeyPurpose) async throws(KMSError) {
         guard purpose == .sealing else { throw .notSupported(operation: "keys that sign") }
-        try await change { document throws(KMSError) in
+        try await change { document, kek throws(KMSError) in
             guard !document.keys.contains(where: { $0.name == name }) else { return false }
-            let first = try self.newVersion(1, of: name)
+            let first = try self.newVersion(1, of: name, under: kek)
             document.keys.append(.init(name: name, minimumVersion: 1, versions: [first]))
             return true
         }
     }
 
     public func rotateKey(_ name: KMSKeyName) async throws(KMSError) {
-        try await change { document throws(KMSError) in
+        try await change { document, kek throws(KMSError) in
             let (index, latest) = try Self.find(name, in: document)
-            document.keys[index].versions.append(try self.newVersion(latest + 1, of: name))
+            document.keys[index].versions.append(try self.newVersion(latest + 1, of: name, under: kek))
             return true
         }
     }
 
     /// Forgets the key. Copies of the file that somebody made before still hold it.
     public func destroyKey(_ name: KMSKeyName) async throws(KMSError) {
-        try await change { document throws(KMSError) in
+        try await change { document, _ throws(KMSError) in
             document.keys.remove(at: try Self.find(name, in: document).index)
             return true
         }
     }
 
-    /// Old versions stay in the file, so that a minimum can be lowered again.
+    /// Old versions stay in the file, so that a minimum can be lowered again, until they are destroyed.
     public func setMinimumVersion(_ version: Int, of name: KMSKeyName) async throws(KMSError) {
-        try await change { document throws(KMSError) in
+        try await change { document, _ throws(KMSError) in
             let (index, latest) = try Self.find(name, in: document)
-            guard let minimum = UInt32(exactly: version), (1...latest).contains(minimum) else {
-                throw .keyUnusable(name, reason: "it has no version \(version); the latest is \(latest)")
+            let first = document.keys[index].versions.first?.version ?? latest
+            guard let minimum = UInt32(exactly: version), (first...latest).contains(minimum) else {
+                throw .keyUnusable(name, reason: "it has no version \(version), only \(first) to \(latest)")
             }
             document.keys[index].minimumVersion = minimum
             return true
+        }
+    }
+
+    /// Forgets the versions. Copies of the file that somebody made before still hold them.
+    public func destroyVersions(below version: Int, of name: KMSKeyName) async throws(KMSError) {
+        try await change { document, _ throws(KMSError) in
+            let index = try Self.find(name, in: document).index
+            let minimum = document.keys[index].minimumVersion
+            guard version <= Int(minimum) else {
+                throw .keyUnusable(
+                    name, reason: "versions up to \(minimum), its minimum, can be destroyed; raise the minimum first")
+            }
+            let count = document.keys[index].versions.count
+            document.keys[index].versions.removeAll { Int($0.version) < version }
+            return document.keys[index].versions.count < count
         }
     }
 
@@ -214,7 +245,7 @@ public final class SoftwareKMS: TrustedKMS {
         let entry = try current().entry(name)
         return KMSKeyDescription(
             name: name, type: "aes256-gcm", latestVersion: Int(entry.latestVersion),
-            minimumVersion: Int(entry.minimumVersion))
+            minimumVersion: Int(entry.minimumVersion), earliestVersion: Int(entry.firstVersion))
     }
 
     /// Returns when the keystore file is in place and opens under the passphrase.
@@ -229,63 +260,79 @@ public final class SoftwareKMS: TrustedKMS {
         return (try KeystoreDocument(parsing: bytes, path: file.path), pin)
     }
 
-    /// The keyring as the file is now: read again where another process wrote.
     private func current() throws(KMSError) -> Keyring {
-        do throws(SoftwareKMSError) {
-            let known = keyring.withLock { $0 }
-            if try file.isStill(known.pin) { return known }
-            let (document, pin) = try Self.load(file)
-            let reloaded = try Keyring(opening: document, pin: pin, under: kek, path: file.path)
-            keyring.withLock { $0 = reloaded }
-            return reloaded
-        } catch {
-            throw Self.portError(error)
+        do throws(SoftwareKMSError) { return try refreshed().keyring } catch { throw Self.portError(error) }
+    }
+
+    /// What the file is now: read again where another process wrote.
+    ///
+    /// The passphrase is not kept, so that a file under another one, or another salt, cannot be read again: the process
+    /// has to be started with the passphrase of now.
+    func refreshed() throws(SoftwareKMSError) -> State {
+        try selfTests.require()
+        let known = state.withLock { $0 }
+        if try file.isStill(known.keyring.pin) { return known }
+        let (document, pin) = try Self.load(file)
+        guard document.passphrase.salt == known.keyring.document.passphrase.salt else {
+            throw .replacedPassphrase(path: file.path)
         }
+        let reloaded = State(
+            kek: known.kek, keyring: try Keyring(opening: document, pin: pin, under: known.kek, path: file.path))
+        state.withLock { $0 = reloaded }
+        return reloaded
+    }
+
+    /// Puts `document` in the place of the file. The caller holds the lock.
+    func replace(with document: KeystoreDocument, under kek: KeyEncryptionKey) throws(SoftwareKMSError) {
+        try document.checkShape(path: file.path)
+        let pin = try file.write(try document.encoded(path: file.path), replacing: true)
+        let changed = State(
+            kek: kek, keyring: try Keyring(opening: document, pin: pin, under: kek, path: file.path))
+        state.withLock { $0 = changed }
     }
 
     /// Changes the file as it is now, while nobody else can.
     /// - Parameter edit: answers whether there is anything to write.
     private func change(
-        _ edit: @Sendable (inout KeystoreDocument) throws(KMSError) -> Bool
+        _ edit: @Sendable (inout KeystoreDocument, KeyEncryptionKey) throws(KMSError) -> Bool
     ) async throws(KMSError) {
-        let lock = try await lock()
-        try withExtendedLifetime(lock) { () throws(KMSError) in try changeNow(edit) }
+        let held: KeystoreFile.Lock
+        do throws(SoftwareKMSError) { held = try await lock() } catch { throw Self.portError(error) }
+        try withExtendedLifetime(held) { () throws(KMSError) in try changeNow(edit) }
     }
 
     /// The caller holds the lock.
-    private func changeNow(_ edit: (inout KeystoreDocument) throws(KMSError) -> Bool) throws(KMSError) {
-        var document = try current().document
-        guard try edit(&document) else { return }
-        do throws(SoftwareKMSError) {
-            try document.authenticate(with: kek, path: file.path)
-            try document.checkShape(path: file.path)
-            let pin = try file.write(try document.encoded(path: file.path), replacing: true)
-            let changed = try Keyring(opening: document, pin: pin, under: kek, path: file.path)
-            keyring.withLock { $0 = changed }
-        } catch {
+    private func changeNow(
+        _ edit: (inout KeystoreDocument, KeyEncryptionKey) throws(KMSError) -> Bool
+    ) throws(KMSError) {
+        do {
+            let opened = try refreshed()
+            var document = opened.keyring.document
+            guard try edit(&document, opened.kek) else { return }
+            try document.authenticate(with: opened.kek, path: file.path)
+            try replace(with: document, under: opened.kek)
+        } catch let error as KMSError {
+            throw error
+        } catch let error as SoftwareKMSError {
             throw Self.portError(error)
+        } catch {
+            throw .unavailable(reason: "the keystore \(file.path) was not changed")
         }
     }
 
-    private func lock() async throws(KMSError) -> KeystoreFile.Lock {
+    func lock() async throws(SoftwareKMSError) -> KeystoreFile.Lock {
         let pause = 10
         for _ in 0..<Self.lockWait / pause {
-            do throws(SoftwareKMSError) {
-                if let lock = try file.tryLock() { return lock }
-            } catch {
-                throw Self.portError(error)
-            }
-            do {
-                try await Task.sleep(for: .milliseconds(pause))
-            } catch {
-                throw .unavailable(reason: "cancelled while waiting for the keystore's lock")
-            }
+            if let lock = try file.tryLock() { return lock }
+            do { try await Task.sleep(for: .milliseconds(pause)) } catch { break }
         }
-        throw Self.portError(.busy(path: file.path))
+        throw .busy(path: file.path)
     }
 
-    private func newVersion(_ version: UInt32, of name: KMSKeyName) throws(KMSError) -> KeystoreDocument.Version {
-        let masterKey = try Self.randomBytes(KeystoreDocument.masterKeyBytes)
+    private func newVersion(
+        _ version: UInt32, of name: KMSKeyName, under kek: KeyEncryptionKey
+    ) throws(KMSError) -> KeystoreDocument.Version {
+        let masterKey = try randomBytes(KeystoreDocument.masterKeyBytes)
         let context = KeystoreDocument.wrappingContext(name: name, version: version)
         guard let wrapped = masterKey.withUnsafeBytes({ kek.seal($0, associatedData: context) }) else {
             throw .unavailable(reason: "AES-GCM failed")

@@ -20,6 +20,10 @@ public enum SoftwareKMSError: Error, Sendable, Equatable, CustomStringConvertibl
     case damaged(path: String, part: String)
     /// Or the salt, the cost or the check of the file was altered: one cannot tell these apart.
     case wrongPassphrase(path: String)
+    /// Passphrase or key-encryption key were replaced since this process opened the file.
+    case replacedPassphrase(path: String)
+    /// The new passphrase is the old one.
+    case samePassphrase
     case emptyPassphrase
     /// Outside of what ``ScryptCost`` allows.
     case unacceptableCost(reason: String)
@@ -27,6 +31,8 @@ public enum SoftwareKMSError: Error, Sendable, Equatable, CustomStringConvertibl
     case busy(path: String)
     /// As many keys or versions as one keystore may hold.
     case full(path: String)
+    /// An algorithm did not give its known answer, or the generator repeats itself: nothing is opened or sealed.
+    case selfTestFailed(algorithm: String)
     /// No locked memory for the keys.
     case memory(SecretMemoryError)
 
@@ -55,6 +61,11 @@ public enum SoftwareKMSError: Error, Sendable, Equatable, CustomStringConvertibl
         case .wrongPassphrase(let path):
             "the passphrase does not open the keystore \(path); if it is the right one, "
                 + "the file was altered: restore it from a backup"
+        case .replacedPassphrase(let path):
+            "the keystore \(path) has another passphrase, or another salt, since this process opened it; "
+                + "give the process the passphrase of now and start it again"
+        case .samePassphrase:
+            "the new passphrase is the old one; give another, or renew the key-encryption key alone by rotation"
         case .emptyPassphrase:
             "the passphrase is empty; give at least one byte, better 20 random characters"
         case .unacceptableCost(let reason):
@@ -63,6 +74,9 @@ public enum SoftwareKMSError: Error, Sendable, Equatable, CustomStringConvertibl
             "another process is writing the keystore \(path); try again"
         case .full(let path):
             "the keystore \(path) holds as many keys or versions as it can; destroy keys that nothing needs"
+        case .selfTestFailed(let algorithm):
+            "self-test of \(algorithm) failed; the keystore is not used until the process is started again: "
+                + "if it fails once more, this program or this machine is not to be trusted with keys"
         case .memory(let error):
             error.description
         }

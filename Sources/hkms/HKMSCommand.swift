@@ -23,7 +23,10 @@ struct HKMSCommand: AsyncParsableCommand {
         groupedSubcommands: [
             CommandGroup(
                 name: "Server",
-                subcommands: [Init.self, Serve.self, Doctor.self, PolicyCommand.self, Audit.self, Vectors.self]),
+                subcommands: [
+                    Init.self, Serve.self, Doctor.self, KMS.self, Keystore.self, PolicyCommand.self, Audit.self,
+                    Vectors.self,
+                ]),
             CommandGroup(name: "Key sets", subcommands: [Register.self, KeySets.self]),
             CommandGroup(name: "Data", subcommands: [Encrypt.self, Decrypt.self]),
             CommandGroup(name: "Inference", subcommands: [Models.self, Circuits.self, Predict.self, Jobs.self]),

@@ -111,7 +111,7 @@ struct Init: AsyncParsableCommand {
         do {
             try await trustedKMS.requireKey(keyName)
             let (keys, sealed) = try await InstallationKeys.create(
-                installation: installation, tenant: "default", kms: trustedKMS, key: keyName)
+                installation: installation, tenant: "default", kms: KMSDirectory(trustedKMS, key: keyName))
             try Data(sealed).write(to: root.appendingPathComponent("installation.sealed"), options: .atomic)
             manifestKey = keys.manifestKey.verificationKey
             requestKey = keys.requestKey.verificationKey

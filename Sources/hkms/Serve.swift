@@ -12,8 +12,6 @@ import ObservabilityExport
 import SecretMemory
 import ServiceKit
 import ServiceLifecycle
-import StorageFiles
-import StorageSQLite
 import TransportSecurity
 
 struct Serve: AsyncParsableCommand {
@@ -88,29 +86,6 @@ struct Serve: AsyncParsableCommand {
         return ExitCode(78)
     }
 
-    /// Opens the audit log, which must hold what it held when its head was kept last.
-    private func auditTrail(
-        _ configuration: GatewayConfiguration, keys: InstallationKeys, metadata: any MetadataStore, logger: Logger
-    ) async throws -> AuditTrail {
-        let anchors = Anchors(metadata: metadata, keys: keys)
-        var expected = try await Gateway.auditHead(of: configuration.gateway, in: anchors)
-        if acceptAuditLog, let head = expected {
-            logger.warning("the audit log need not hold what it held", metadata: ["head": "\(head)"])
-            expected = nil
-        }
-        let sinks = try configuration.audit.sinks.map {
-            try AuditSinkFactory.make($0, installation: configuration.installation, gateway: configuration.gateway)
-        }
-        do {
-            return try AuditTrail(
-                configuration.audit, installation: configuration.installation, gateway: configuration.gateway,
-                key: keys.auditKey, identifierKey: keys.auditIdentifierKey, sinks: sinks, expecting: expected)
-        } catch {
-            for sink in sinks { await sink.shutdown() }
-            throw error
-        }
-    }
-
     private func serve(_ settings: ServerConfiguration, policy: PolicyStore, logger: Logger) async throws {
         let configuration = settings.gateway
         if configuration.development {
@@ -122,22 +97,16 @@ struct Serve: AsyncParsableCommand {
         // Before anything that is traced is made.
         let observability = try ProcessObservability.start(
             configuration.observability, service: "hkms-gateway", instance: configuration.gateway, logger: logger)
-        let kms = ObservedKMS(try await settings.kms.connect())
-        if kms.capabilities.developmentOnly {
+        let installation = try await OpenedInstallation(settings)
+        let (kms, keys, metadata) = (installation.kms, installation.keys, installation.metadata)
+        if kms.current.kms.capabilities.developmentOnly {
             logger.warning("DEVELOPMENT KMS: the keystore's passphrase lies beside it")
         }
-        guard let sealed = try? Data(contentsOf: URL(fileURLWithPath: configuration.sealedKeyFile)) else {
-            throw ServerError.noInstallationKey(configuration.sealedKeyFile)
-        }
-        let keys = try await InstallationKeys.open(
-            Array(sealed), installation: configuration.installation, tenant: configuration.tenant, kms: kms,
-            key: settings.kms.key)
-        let objects = ObservedObjectStore(try FileObjectStore(directory: configuration.objectsDirectory))
-        let metadata = ObservedMetadataStore(try SQLiteMetadataStore(path: configuration.metadataFile))
         let authenticator = try settings.identity.authenticator(logger: logger)
-        let audit = try await auditTrail(configuration, keys: keys, metadata: metadata, logger: logger)
+        let audit = try await installation.auditTrail(
+            configuration.audit, of: configuration.gateway, configuration, acceptsAny: acceptAuditLog, logger: logger)
         let gateway = try Gateway(
-            configuration: configuration, kms: kms, kmsKey: settings.kms.key, keys: keys, objects: objects,
+            configuration: configuration, kms: kms, keys: keys, objects: installation.objects,
             metadata: metadata, authenticator: authenticator, policy: policy, audit: audit, logger: logger)
         gateway.observe(in: observability.registry)
         try await gateway.recover()

@@ -40,9 +40,12 @@ enum Parser: String, CaseIterable, Sendable {
     case traceContext = "trace-context"
 
     case keystore
+    case loginAnswer = "login-answer"
+    case retryAfter = "retry-after"
     case secretBase64 = "secret-base64"
     case secretJSON = "secret-json"
     case softwareBlob = "software-blob"
+    case storageIndex = "storage-index"
     case transitAnswer = "transit-answer"
     case transitCiphertext = "transit-ciphertext"
 
@@ -91,9 +94,12 @@ enum Parser: String, CaseIterable, Sendable {
         case .traceContext: readTraceContext(bytes)
 
         case .keystore: readKeystore(bytes)
+        case .loginAnswer: readLoginAnswer(bytes)
+        case .retryAfter: readRetryAfter(bytes)
         case .secretBase64: readSecretBase64(bytes)
         case .secretJSON: readSecretJSON(bytes)
         case .softwareBlob: readSoftwareBlob(bytes)
+        case .storageIndex: readStorageIndex(bytes)
         case .transitAnswer: readTransitAnswer(bytes)
         case .transitCiphertext: readTransitCiphertext(bytes)
 

@@ -31,14 +31,39 @@ func readKeystore(_ bytes: [UInt8]) {
     _ = try? KeystoreDocument(parsing: Data(bytes), path: "keystore.json")
 }
 
-/// The first byte of an input names what was asked: `k` for a key, `p` for privileges, anything else for a sealing.
+func readLoginAnswer(_ bytes: [UInt8]) {
+    let entity = bytes.withUnsafeBytes { body in (try? LoginAnswer(body))?.entity }
+    precondition(entity != "", "an entity has an id")
+}
+
+func readRetryAfter(_ bytes: [UInt8]) {
+    let text = String(decoding: bytes, as: UTF8.self)
+    guard let seconds = RetryAfter.seconds(text, now: 1_800_000_000) else { return }
+    precondition(seconds >= 0, "nobody waits for the past")
+}
+
+func readStorageIndex(_ bytes: [UInt8]) {
+    let text = String(decoding: bytes, as: UTF8.self)
+    guard let index = StorageIndex(text) else { return }
+    precondition(index.header == text, "it is sent back as it came")
+    _ = index.replaces(index)
+}
+
+/// The first byte of an input names what was asked: `k` for a key, `b` for a batch, `s` for a signature, `p` for
+/// privileges, anything else for a sealing.
 func readTransitAnswer(_ bytes: [UInt8]) {
     let body = Data(bytes.dropFirst())
-    if bytes.first == UInt8(ascii: "k") {
-        _ = TransitAnswer.key(body)
-    } else if bytes.first == UInt8(ascii: "p") {
-        _ = TransitAnswer.capabilities(body)
-    } else if let ciphertext = TransitAnswer.sealed(body) {
+    switch bytes.first {
+    case UInt8(ascii: "k"):
+        let publicKey = TransitAnswer.key(body)?.publicKey
+        precondition(publicKey.map { $0.count == 32 } ?? true, "a public key has 32 bytes")
+    case UInt8(ascii: "b"): _ = TransitAnswer.batch(body)
+    case UInt8(ascii: "p"): _ = TransitAnswer.capabilities(body)
+    case UInt8(ascii: "s"):
+        let signature = TransitAnswer.signature(body)
+        precondition(signature.map { $0.count == 64 } ?? true, "a signature has 64 bytes")
+    default:
+        guard let ciphertext = TransitAnswer.sealed(body) else { return }
         precondition(TransitCiphertext(ciphertext.text.utf8)?.text == ciphertext.text, "what is sealed is opened")
     }
 }

@@ -17,7 +17,7 @@ import Testing
         let key = try #require(KMSKeyName("hkms-other"))
         try await fixture.kms.requireKey(key)
         let (others, _) = try await InstallationKeys.create(
-            installation: "other", tenant: "default", kms: fixture.kms, key: key)
+            installation: "other", tenant: "default", kms: KMSDirectory(fixture.kms, key: key))
         let foreign = Anchors(metadata: fixture.metadata, keys: others)
         let tampered = KeyManagementError.metadataTampered(collection: "anchors")
         await #expect(throws: tampered) { _ = try await foreign.read("audit-head.gateway-1") }

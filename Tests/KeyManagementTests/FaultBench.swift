@@ -44,7 +44,7 @@ final class FaultBench: Sendable {
         objects = try FileObjectStore(directory: folder.appendingPathComponent("objects").path)
         metadata = try SQLiteMetadataStore(path: folder.appendingPathComponent("metadata.sqlite").path)
         (keys, _) = try await InstallationKeys.create(
-            installation: "test", tenant: "default", kms: kms, key: Fixture.kmsKey)
+            installation: "test", tenant: "default", kms: KMSDirectory(kms, key: Fixture.kmsKey))
         let manager = Self.manager(kms, objects, metadata, keys, plan, clock)
         let first = try await manager.register(Self.request(mode, by: alice), as: alice)
         let second = try await manager.register(Self.request(mode, by: alice), as: alice)
@@ -66,8 +66,8 @@ final class FaultBench: Sendable {
         logger.logLevel = .critical
         return KeyManager(
             configuration: .init(
-                installation: "test", gateway: "gateway-1", tenant: "default", kmsKey: Fixture.kmsKey),
-            keys: keys, kms: kms, objects: FaultyObjects(inner: objects, plan: plan),
+                installation: "test", gateway: "gateway-1", tenant: "default"),
+            keys: keys, kms: KMSDirectory(kms, key: Fixture.kmsKey), objects: FaultyObjects(inner: objects, plan: plan),
             metadata: FaultyMetadata(inner: metadata, plan: plan), compute: FaultyCompute(plan: plan), logger: logger,
             clock: { clock.now })
     }

@@ -254,7 +254,7 @@ struct FaultyMetadata: MetadataStore {
     }
 
     func list(
-        collection: String, index: String, after id: String?, limit: Int
+        collection: String, index: String?, after id: String?, limit: Int
     ) async throws(MetadataStoreError) -> [MetadataRecord] {
         let turn = try await before()
         let records = try await inner.list(

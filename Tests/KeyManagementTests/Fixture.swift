@@ -35,7 +35,7 @@ final class Fixture: @unchecked Sendable {
         objects = try FileObjectStore(directory: folder.appendingPathComponent("objects").path)
         metadata = try SQLiteMetadataStore(path: folder.appendingPathComponent("metadata.sqlite").path)
         (keys, _) = try await InstallationKeys.create(
-            installation: "test", tenant: "default", kms: kms, key: Self.kmsKey)
+            installation: "test", tenant: "default", kms: KMSDirectory(kms, key: Self.kmsKey))
         manager = Self.manager(kms: kms, objects: objects, metadata: metadata, keys: keys, decryptAny: decryptAny)
     }
 
@@ -49,9 +49,10 @@ final class Fixture: @unchecked Sendable {
         logger.logLevel = .critical
         return KeyManager(
             configuration: .init(
-                installation: "test", gateway: "gateway-1", tenant: "default", kmsKey: kmsKey,
+                installation: "test", gateway: "gateway-1", tenant: "default",
                 decryptAnyOwners: decryptAny.map { KeySetOwner(kind: .user, issuer: "static", subject: $0) }),
-            keys: keys, kms: kms, objects: objects, metadata: metadata, compute: InlineCompute(), logger: logger,
+            keys: keys, kms: KMSDirectory(kms, key: kmsKey), objects: objects, metadata: metadata,
+            compute: InlineCompute(), logger: logger,
             clock: clock)
     }
 

@@ -22,10 +22,10 @@ import Testing
     func known() async throws {
         let fixture = try await Fixture()
         let (_, sealed) = try await InstallationKeys.create(
-            installation: "test", tenant: "default", kms: fixture.kms, key: Fixture.kmsKey)
+            installation: "test", tenant: "default", kms: KMSDirectory(fixture.kms, key: Fixture.kmsKey))
         let keys = try await InstallationKeys.open(
-            sealed, installation: "test", tenant: "default", kms: KnownSecretKMS(inner: fixture.kms),
-            key: Fixture.kmsKey)
+            sealed, installation: "test", tenant: "default",
+            kms: KMSDirectory(KnownSecretKMS(inner: fixture.kms), key: Fixture.kmsKey))
         #expect(
             keys.manifestKey.verificationKey.hex == "683ac22165d283045e450804b6d9e65e985206ca0423c8557f9db2e84b0d31f6")
         #expect(

@@ -70,7 +70,7 @@ final class LyingMetadata: MetadataStore {
         return told(record)
     }
     func list(
-        collection: String, index: String, after: String?, limit: Int
+        collection: String, index: String?, after: String?, limit: Int
     ) async throws(MetadataStoreError) -> [MetadataRecord] {
         if let listing = listing.withLock({ $0 }) { return listing(after) }
         return try await inner.list(collection: collection, index: index, after: after, limit: limit)

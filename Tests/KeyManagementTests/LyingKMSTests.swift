@@ -188,10 +188,10 @@ import Testing
         let fixture = scene.fixture
         let keySet = try await scene.register(.direct)
         let (_, sealed) = try await InstallationKeys.create(
-            installation: "test", tenant: "default", kms: scene.kms, key: Fixture.kmsKey)
+            installation: "test", tenant: "default", kms: KMSDirectory(scene.kms, key: Fixture.kmsKey))
         func open() async throws -> InstallationKeys {
             try await InstallationKeys.open(
-                sealed, installation: "test", tenant: "default", kms: scene.kms, key: Fixture.kmsKey)
+                sealed, installation: "test", tenant: "default", kms: KMSDirectory(scene.kms, key: Fixture.kmsKey))
         }
         for count in [0, 16, 31, 33, 64] {
             scene.kms.lie(.secret([UInt8](repeating: 5, count: count)))

@@ -111,7 +111,7 @@ import Testing
         }
         // The same row written by another installation, whose secret is another.
         let (keys, _) = try await InstallationKeys.create(
-            installation: "test", tenant: "default", kms: fixture.kms, key: Fixture.kmsKey)
+            installation: "test", tenant: "default", kms: KMSDirectory(fixture.kms, key: Fixture.kmsKey))
         let stranger = Fixture.manager(
             kms: scene.kms, objects: fixture.objects, metadata: scene.store, keys: keys)
         let before = scene.kms.opened
@@ -260,7 +260,7 @@ private struct WatchingMetadata: MetadataStore {
         try await inner.read(collection: collection, id: id)
     }
     func list(
-        collection: String, index: String, after: String?, limit: Int
+        collection: String, index: String?, after: String?, limit: Int
     ) async throws(MetadataStoreError) -> [MetadataRecord] {
         try await inner.list(collection: collection, index: index, after: after, limit: limit)
     }

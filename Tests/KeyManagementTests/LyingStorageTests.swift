@@ -147,11 +147,12 @@ import Testing
         donors.append(("other parameters", other))
         for (installation, tenant) in [("test", "other"), ("other", "default")] {
             let (keys, _) = try await InstallationKeys.create(
-                installation: installation, tenant: tenant, kms: fixture.kms, key: Fixture.kmsKey)
+                installation: installation, tenant: tenant, kms: KMSDirectory(fixture.kms, key: Fixture.kmsKey))
             let manager = KeyManager(
                 configuration: .init(
-                    installation: installation, gateway: "gateway-1", tenant: tenant, kmsKey: Fixture.kmsKey),
-                keys: keys, kms: fixture.kms, objects: fixture.objects, metadata: fixture.metadata,
+                    installation: installation, gateway: "gateway-1", tenant: tenant),
+                keys: keys, kms: KMSDirectory(fixture.kms, key: Fixture.kmsKey), objects: fixture.objects,
+                metadata: fixture.metadata,
                 compute: InlineCompute(), logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
             let alice = Requester(issuer: "static", subject: "alice", tenant: tenant, groups: [])
             let made = try await manager.register(try fixture.request(.envelope), as: alice)
@@ -430,11 +431,11 @@ import Testing
             InstallationKeys, sealed: [UInt8]
         ) {
             try await InstallationKeys.create(
-                installation: installation, tenant: tenant, kms: kms, key: Fixture.kmsKey)
+                installation: installation, tenant: tenant, kms: KMSDirectory(kms, key: Fixture.kmsKey))
         }
         func open(_ sealed: [UInt8]) async throws -> InstallationKeys {
             try await InstallationKeys.open(
-                sealed, installation: "test", tenant: "default", kms: kms, key: Fixture.kmsKey)
+                sealed, installation: "test", tenant: "default", kms: KMSDirectory(kms, key: Fixture.kmsKey))
         }
         let (keys, original) = try await create("test", "default")
         let tampered = ["a sealed object", "the installation's sealed signing key"].map {

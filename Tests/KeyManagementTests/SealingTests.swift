@@ -29,9 +29,9 @@ import Testing
         let fixture = try await Fixture()
         let kms = WatchedKMS(fixture.kms)
         let (_, sealed) = try await InstallationKeys.create(
-            installation: "test", tenant: "default", kms: kms, key: Fixture.kmsKey)
+            installation: "test", tenant: "default", kms: KMSDirectory(kms, key: Fixture.kmsKey))
         _ = try await InstallationKeys.open(
-            sealed, installation: "test", tenant: "default", kms: kms, key: Fixture.kmsKey)
+            sealed, installation: "test", tenant: "default", kms: KMSDirectory(kms, key: Fixture.kmsKey))
         #expect(kms.contexts.map { Digest.hex($0.bytes) } == [Self.installationContext, Self.installationContext])
     }
 

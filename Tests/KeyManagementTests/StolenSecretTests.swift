@@ -24,10 +24,10 @@ import Testing
             fixture = try await Fixture()
             kms = LyingKMS(fixture.kms)
             let (_, sealed) = try await InstallationKeys.create(
-                installation: "test", tenant: "default", kms: kms, key: Fixture.kmsKey)
+                installation: "test", tenant: "default", kms: KMSDirectory(kms, key: Fixture.kmsKey))
             kms.lie(.secret(Self.stolen))
             keys = try await InstallationKeys.open(
-                sealed, installation: "test", tenant: "default", kms: kms, key: Fixture.kmsKey)
+                sealed, installation: "test", tenant: "default", kms: KMSDirectory(kms, key: Fixture.kmsKey))
             kms.lie(nil)
             let manager = Fixture.manager(
                 kms: kms, objects: fixture.objects, metadata: fixture.metadata, keys: keys)
@@ -40,9 +40,10 @@ import Testing
         func manager(believing pinned: [VerificationKey] = []) -> KeyManager {
             KeyManager(
                 configuration: .init(
-                    installation: "test", gateway: "gateway-1", tenant: "default", kmsKey: Fixture.kmsKey,
+                    installation: "test", gateway: "gateway-1", tenant: "default",
                     pinnedManifestKeys: pinned),
-                keys: keys, kms: kms, objects: fixture.objects, metadata: fixture.metadata, compute: InlineCompute(),
+                keys: keys, kms: KMSDirectory(kms, key: Fixture.kmsKey), objects: fixture.objects,
+                metadata: fixture.metadata, compute: InlineCompute(),
                 logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
         }
 

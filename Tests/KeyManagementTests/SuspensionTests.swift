@@ -166,7 +166,7 @@ private struct CancellableMetadata: MetadataStore {
         return try await inner.read(collection: collection, id: id)
     }
     func list(
-        collection: String, index: String, after: String?, limit: Int
+        collection: String, index: String?, after: String?, limit: Int
     ) async throws(MetadataStoreError) -> [MetadataRecord] {
         try check()
         return try await inner.list(collection: collection, index: index, after: after, limit: limit)

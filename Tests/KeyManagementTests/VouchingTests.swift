@@ -60,9 +60,10 @@ import Testing
         let clinic = KeySetOwner(kind: .group, issuer: "static", subject: "clinic")
         let generous = KeyManager(
             configuration: .init(
-                installation: "test", gateway: "gateway-1", tenant: "default", kmsKey: Fixture.kmsKey,
+                installation: "test", gateway: "gateway-1", tenant: "default",
                 decryptAnyOwners: [clinic, alice.owner]),
-            keys: fixture.keys, kms: kms, objects: fixture.objects, metadata: fixture.metadata,
+            keys: fixture.keys, kms: KMSDirectory(kms, key: Fixture.kmsKey), objects: fixture.objects,
+            metadata: fixture.metadata,
             compute: InlineCompute(), logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
         var request = try fixture.request(policy: policy)
         request.owner = clinic

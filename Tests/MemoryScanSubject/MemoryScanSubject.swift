@@ -63,10 +63,12 @@ import TrustedKMSSoftware
                     caCertificateFile: environment["HKMS_TEST_OPENBAO_CA"],
                     requestTimeout: .seconds(Int(environment["SUBJECT_TIMEOUT"] ?? "") ?? 30)))
         }
-        let (keys, _) = try await InstallationKeys.create(installation: "scan", tenant: "default", kms: kms, key: key)
+        let (keys, _) = try await InstallationKeys.create(
+            installation: "scan", tenant: "default", kms: KMSDirectory(kms, key: key))
         manager = KeyManager(
-            configuration: .init(installation: "scan", gateway: "gateway-1", tenant: "default", kmsKey: key),
-            keys: keys, kms: TellingKMS(inner: kms), objects: try FileObjectStore(directory: folder + "/objects"),
+            configuration: .init(installation: "scan", gateway: "gateway-1", tenant: "default"),
+            keys: keys, kms: KMSDirectory(TellingKMS(inner: kms), key: key),
+            objects: try FileObjectStore(directory: folder + "/objects"),
             metadata: try SQLiteMetadataStore(path: folder + "/metadata.sqlite"), compute: gate,
             logger: Logger(label: "subject") { _ in SwiftLogNoOpLogHandler() })
     }

@@ -37,7 +37,7 @@ import Tracing
     private struct Rows: MetadataStore {
         func read(collection: String, id: String) async throws(MetadataStoreError) -> MetadataRecord? { nil }
         func list(
-            collection: String, index: String, after: String?, limit: Int
+            collection: String, index: String?, after: String?, limit: Int
         ) async throws(MetadataStoreError) -> [MetadataRecord] { [] }
         func apply(_ changes: [MetadataChange]) async throws(MetadataStoreError) {
             throw .conflict(collection: "keysets", id: "ks-0123")

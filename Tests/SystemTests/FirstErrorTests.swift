@@ -1,6 +1,7 @@
 import Foundation
 import HKMSClient
 import ServiceKit
+import TestSupport
 import Testing
 
 /// The errors that a first user meets: each has a name and says what to do.
@@ -212,7 +213,7 @@ import Testing
     func kmsGoesAway() async throws {
         let environment = ProcessInfo.processInfo.environment
         let address = try #require(environment["HKMS_TEST_OPENBAO_TLS_ADDRESS"])
-        let relay = try TCPRelay(to: try #require(address.split(separator: ":").last.flatMap { Int($0) }))
+        let relay = try await FaultProxy(to: try #require(address.split(separator: ":").last.flatMap { Int($0) }))
         try await Installation.use(.openbao, openBaoAddress: "https://localhost:\(relay.port)") { installation in
             let alice = installation.alice
             let keySet = try await alice.register(
@@ -220,7 +221,7 @@ import Testing
             ).body.id
             let first = try await alice.encrypt(vectors: [.init(real: [1])], keySet: keySet).body
 
-            relay.stop()
+            try await relay.set(.refusing)
             await expectProblem("kms-unavailable", status: 503) {
                 _ = try await alice.decrypt(first, keySet: keySet)
             }
@@ -244,7 +245,7 @@ import Testing
             #expect(start.error.contains("fix:"))
             #expect(!start.error.contains(try #require(environment["HKMS_TEST_OPENBAO_TOKEN"])))
 
-            try relay.start()
+            try await relay.set(.none)
             try await installation.start()
             let values = try await alice.decrypt(first + second, keySet: keySet, count: 1).body.vectors
             #expect(abs(values[0].real[0] - 1) < 1e-3 && abs(values[1].real[0] - 2) < 1e-3)
@@ -254,6 +255,7 @@ import Testing
             _ = try await alice.register(
                 RegisterRequest(requestId: "b", mode: "direct", preset: "ckks-12", release: "raw"))
         }
+        try await relay.stop()
     }
 
     @Test("a KMS that throttles, and one that gives another secret than it sealed, are named")

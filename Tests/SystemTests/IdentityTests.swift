@@ -78,35 +78,6 @@ import Testing
     }
 }
 
-/// The OpenBao server of the tests, by curl.
-private struct OpenBaoServer {
-    let address: String
-    let authorities: String
-    private let root: String
-
-    init() throws {
-        let environment = ProcessInfo.processInfo.environment
-        address = try #require(environment["HKMS_TEST_OPENBAO_TLS_ADDRESS"], "no OpenBao server: run scripts/test")
-        root = try #require(environment["HKMS_TEST_OPENBAO_TOKEN"])
-        authorities = try #require(environment["HKMS_TEST_OPENBAO_CA"])
-    }
-
-    /// - Parameter token: nil for root's.
-    @discardableResult
-    func call(
-        _ method: String, _ path: String, _ body: String? = nil, token: String? = nil, mayFail: Bool = false
-    ) throws -> String {
-        let output = try Programs.run(
-            "/usr/bin/curl",
-            [
-                mayFail ? "-s" : "-sf", "--noproxy", "*", "--cacert", authorities, "-X", method, "-H",
-                "X-Vault-Token: \(token ?? root)",
-            ] + (body.map { ["-d", $0] } ?? []) + ["\(address)/v1/\(path)"])
-        try #require(mayFail || output.status == 0, "\(method) \(path): \(output.status) \(output.out)\(output.error)")
-        return output.out
-    }
-}
-
 /// One user and two roles at the server.
 private struct OpenBaoIssuer {
     let audience = "hkms-\(UUID().uuidString.lowercased())"

@@ -147,13 +147,13 @@ struct MemoryScanTests {
     }
 
     @Test("a KMS that stops answering leaves nothing of the seed that was sent to it")
-    func timeout() throws {
+    func timeout() async throws {
         let address = try Self.variable("HKMS_TEST_OPENBAO_TLS_ADDRESS")
-        let relay = try TCPRelay(to: try #require(address.split(separator: ":").last.flatMap { Int($0) }))
+        let relay = try await FaultProxy(to: try #require(address.split(separator: ":").last.flatMap { Int($0) }))
         let subject = try ScanSubject(
             "openbao", address: "https://localhost:\(relay.port)", token: try Self.newToken().token, timeoutSeconds: 1)
         #expect(try subject.ask("register direct r1").hasPrefix("ok"))
-        relay.pause()
+        try await relay.set(.stalling)
         for request in ["r2", "r3"] {
             let before = try subject.told().count
             #expect(try subject.ask("register direct \(request)").hasPrefix("error"))
@@ -163,8 +163,9 @@ struct MemoryScanTests {
             ).scan(subject.identifier)
             #expect(findings.isEmpty, "\(findings.counts) \(findings.places)")
         }
-        relay.resume()
+        try await relay.set(.none)
         #expect(try subject.ask("register direct r2").hasPrefix("ok"))
+        try await relay.stop()
     }
 
     @Test("nothing is left in the gateway itself", arguments: Installation.KMS.allCases)

@@ -29,19 +29,23 @@ final class CannedServer: Sendable {
     private let channel: any Channel
     private let counts = Counts()
 
-    var address: String { "http://127.0.0.1:\(channel.localAddress?.port ?? 0)" }
+    var port: Int { channel.localAddress?.port ?? 0 }
+    var address: String { "http://127.0.0.1:\(port)" }
 
-    /// - Parameter answers: by path; every other path answers as a healthy OpenBao would about keys and tokens.
-    init(_ answers: [String: Answer]) async throws {
+    /// - Parameters:
+    ///   - answers: by path; every other path answers as a healthy OpenBao would about keys and tokens.
+    ///   - port: 0 for any free one.
+    init(_ answers: [String: Answer], port: Int = 0) async throws {
         let counts = counts
         channel = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
+            .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
             .childChannelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
                     try channel.pipeline.syncOperations.configureHTTPServerPipeline()
                     try channel.pipeline.syncOperations.addHandler(Handler(answers, counts))
                 }
             }
-            .bind(host: "127.0.0.1", port: 0).get()
+            .bind(host: "127.0.0.1", port: port).get()
     }
 
     /// Requests that came to a path.

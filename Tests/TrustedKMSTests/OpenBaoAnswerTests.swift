@@ -18,7 +18,7 @@ import TrustedKMSOpenBao
         let kms = try OpenBaoKMS(
             OpenBaoConfiguration(
                 address: server.address, authentication: .token(OpenBaoTestServer.token("token")),
-                requestTimeout: timeout))
+                requestTimeout: timeout, retryTime: .zero))
         do {
             let result = try await body(kms)
             await kms.shutdown()
@@ -184,7 +184,8 @@ import TrustedKMSOpenBao
             ])
             let kms = try OpenBaoKMS(
                 OpenBaoConfiguration(
-                    address: server.address, authentication: .token(OpenBaoTestServer.token("token"))))
+                    address: server.address, authentication: .token(OpenBaoTestServer.token("token")),
+                    retryTime: .zero))
             let error = await failure { try await kms.rotateKey(try Self.key) }
             guard case .unavailable = error else { throw ConformanceFailure("\(String(describing: error))") }
             #expect(server.requestCount(path) == expected)
@@ -222,7 +223,7 @@ import TrustedKMSOpenBao
         let kms = try OpenBaoKMS(
             OpenBaoConfiguration(
                 address: address, authentication: .token(OpenBaoTestServer.token("secret-token")),
-                requestTimeout: .seconds(120)))
+                requestTimeout: .seconds(120), retryTime: .zero))
         let start = ContinuousClock.now
         let key = try Self.key
         let error = await failure {

@@ -8,23 +8,7 @@ import TrustedKMSOpenBao
 @Suite struct OpenBaoKMSTests {
     private static let context = SealingContext.forTests(["openbao", "tests"])
 
-    @Test(arguments: TrustedKMSConformance.allCases)
-    func conformance(_ check: TrustedKMSConformance) async throws {
-        try await OpenBaoTestServer().withKMS { try await check.run(on: CompletedKMS($0)) }
-    }
-
     // MARK: TLS
-
-    @Test func sealsOverTLS() async throws {
-        let server = try OpenBaoTestServer()
-        try await server.withKMS(address: OpenBaoTestServer.tlsAddress, ca: OpenBaoTestServer.ca) { kms in
-            for check in [
-                TrustedKMSConformance.health, .roundTripOfTheLongestSecret, .dataKeysOpenAndDiffer, .concurrentUse,
-            ] {
-                try await check.run(on: CompletedKMS(kms))
-            }
-        }
-    }
 
     @Test func unknownAuthorityIsRefused() async throws {
         let server = try OpenBaoTestServer()

@@ -20,7 +20,7 @@ struct OpenBaoTestServer {
     static var tls12Address: String { get throws { try variable("HKMS_TEST_OPENBAO_TLS12_ADDRESS") } }
     static var ca: String { get throws { try variable("HKMS_TEST_OPENBAO_CA") } }
 
-    private static func variable(_ name: String) throws -> String {
+    static func variable(_ name: String) throws -> String {
         guard let value = ProcessInfo.processInfo.environment[name], !value.isEmpty else {
             throw ConformanceFailure(
                 "\(name) is not set: these tests need a real OpenBao. Run them with scripts/test, which starts one")
@@ -36,41 +36,72 @@ struct OpenBaoTestServer {
 
     /// One call as root; the answer's JSON, empty for none.
     @discardableResult
-    func administer(_ method: String, _ path: String, _ body: [String: any Sendable] = [:]) async throws -> [String:
-        Any]
-    {
-        var request = HTTPClientRequest(url: "\(address)/v1/\(path)")
-        request.method = .RAW(value: method)
-        request.headers.add(name: "X-Vault-Token", value: token)
-        if method != "GET" {
-            request.body = .bytes(ByteBuffer(bytes: try JSONSerialization.data(withJSONObject: body)))
-        }
-        let response = try await HTTPClient.shared.execute(request, timeout: .seconds(10))
-        let bytes = try await response.body.collect(upTo: 1 << 20)
-        guard (200..<300).contains(response.status.code) else {
-            throw ConformanceFailure("\(method) \(path): \(response.status.code) \(String(buffer: bytes))")
+    func administer(
+        _ method: String, _ path: String, _ body: [String: any Sendable] = [:], namespace: String? = nil,
+        headers: [String: String] = [:]
+    ) async throws -> [String: Any] {
+        try await call(method, path, body, token: token, namespace: namespace, headers: headers)
+    }
+
+    /// The same with another token.
+    func call(
+        _ method: String, _ path: String, _ body: [String: any Sendable] = [:], token: String,
+        namespace: String? = nil, headers: [String: String] = [:]
+    ) async throws -> [String: Any] {
+        let (status, bytes) = try await request(method, path, body, token: token, namespace: namespace, headers)
+        guard (200..<300).contains(status) else {
+            throw ConformanceFailure("\(method) \(path): \(status) \(String(buffer: bytes))")
         }
         guard bytes.readableBytes > 0 else { return [:] }
         return try JSONSerialization.jsonObject(with: Data(bytes.readableBytesView)) as? [String: Any] ?? [:]
     }
 
-    /// The policy that `OpenBaoKMS` documents, for one key.
+    /// What a call with another token is answered.
+    func status(
+        _ method: String, _ path: String, _ body: [String: any Sendable] = [:], token: String
+    ) async throws -> Int {
+        try await request(method, path, body, token: token, namespace: nil, [:]).0
+    }
+
+    private func request(
+        _ method: String, _ path: String, _ body: [String: any Sendable], token: String, namespace: String?,
+        _ headers: [String: String]
+    ) async throws -> (Int, ByteBuffer) {
+        var request = HTTPClientRequest(url: "\(address)/v1/\(path)")
+        request.method = .RAW(value: method)
+        request.headers.add(name: "X-Vault-Token", value: token)
+        if let namespace { request.headers.add(name: "X-Vault-Namespace", value: namespace) }
+        for (name, value) in headers { request.headers.add(name: name, value: value) }
+        if method != "GET" {
+            request.body = .bytes(ByteBuffer(bytes: try JSONSerialization.data(withJSONObject: body)))
+        }
+        let response = try await HTTPClient.shared.execute(request, timeout: .seconds(10))
+        return (Int(response.status.code), try await response.body.collect(upTo: 1 << 20))
+    }
+
+    /// One of docs/kms/policies as it stands, with other names in the place of its own.
+    /// - Returns: the policy's name.
+    func load(_ policy: String, replacing names: [String: String]) async throws -> String {
+        let file = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
+            .appendingPathComponent("../../docs/kms/policies/\(policy).hcl")
+        var text = try String(contentsOf: file, encoding: .utf8)
+        for (name, replacement) in names {
+            guard text.contains(name) else { throw ConformanceFailure("\(policy).hcl does not name \(name)") }
+            text = text.replacingOccurrences(of: name, with: replacement)
+        }
+        let name = "\(policy)-\(UInt32.random(in: .min ... .max))"
+        try await administer("PUT", "sys/policies/acl/\(name)", ["policy": text])
+        return name
+    }
+
+    /// The policy of a gateway for one key.
     func leastPolicy(for key: KMSKeyName) async throws -> String {
-        let policy = """
-            path "transit/encrypt/\(key)"           { capabilities = ["update"] }
-            path "transit/decrypt/\(key)"           { capabilities = ["update"] }
-            path "transit/rewrap/\(key)"            { capabilities = ["update"] }
-            path "transit/datakey/plaintext/\(key)" { capabilities = ["update"] }
-            path "transit/keys/\(key)"              { capabilities = ["read"] }
-            path "transit/random/*"                 { capabilities = ["update"] }
-            """
-        try await administer("PUT", "sys/policies/acl/\(key)", ["policy": policy])
-        return key.value
+        try await load("gateway", replacing: ["hkms-seeds": key.value])
     }
 
     /// A token of a policy alone.
     func createToken(policy: String, settings: [String: any Sendable] = [:]) async throws -> String {
-        let body: [String: any Sendable] = ["policies": [policy], "no_parent": true]
+        let body: [String: any Sendable] = ["policies": [policy], "no_parent": true, "no_default_policy": true]
         let answer = try await administer("POST", "auth/token/create", body.merging(settings) { $1 })
         guard let auth = answer["auth"] as? [String: Any], let token = auth["client_token"] as? String else {
             throw ConformanceFailure("no token: \(answer)")
@@ -82,7 +113,7 @@ struct OpenBaoTestServer {
     func createAppRole(policy: String, settings: [String: any Sendable] = [:]) async throws -> AppRole {
         let mount = "approle-\(UInt32.random(in: .min ... .max))"
         try await administer("POST", "sys/auth/\(mount)", ["type": "approle"])
-        let body: [String: any Sendable] = ["token_policies": [policy]]
+        let body: [String: any Sendable] = ["token_policies": [policy], "token_no_default_policy": true]
         try await administer("POST", "auth/\(mount)/role/hkms", body.merging(settings) { $1 })
         let role = try await administer("GET", "auth/\(mount)/role/hkms/role-id")["data"] as? [String: Any]
         let secret = try await administer("POST", "auth/\(mount)/role/hkms/secret-id")["data"] as? [String: Any]
@@ -124,12 +155,14 @@ struct OpenBaoTestServer {
     /// Runs `body` with an adapter and shuts it down whatever happens.
     func withKMS<Result>(
         _ authentication: OpenBaoAuthentication? = nil, address: String? = nil, mount: String = "transit",
-        ca: String? = nil, requestTimeout: Duration = .seconds(10),
+        namespace: String? = nil, delegation: OpenBaoDelegation? = nil, ca: String? = nil,
+        requestTimeout: Duration = .seconds(10), retryTime: Duration = .zero,
         _ body: (OpenBaoKMS) async throws -> Result
     ) async throws -> Result {
         let configuration = try OpenBaoConfiguration(
-            address: address ?? self.address, mount: mount, authentication: authentication ?? rootAuthentication,
-            caCertificateFile: ca, requestTimeout: requestTimeout)
+            address: address ?? self.address, mount: mount, namespace: namespace,
+            authentication: authentication ?? rootAuthentication, delegation: delegation, caCertificateFile: ca,
+            requestTimeout: requestTimeout, retryTime: retryTime)
         let kms = try OpenBaoKMS(configuration)
         do {
             let result = try await body(kms)

@@ -9,12 +9,6 @@ import TrustedKMSSoftware
 @Suite(.serialized) struct SoftwareKMSTests {
     private static let context = SealingContext.forTests(["software", "tests"])
 
-    @Test(arguments: TrustedKMSConformance.allCases)
-    func conformance(_ check: TrustedKMSConformance) async throws {
-        let keystore = try Keystore()
-        try await check.run(on: CompletedKMS(try keystore.create()))
-    }
-
     /// The same promises when the keystore was closed and opened again.
     @Test func reopeningKeepsKeysVersionsAndMinimum() async throws {
         let keystore = try Keystore()
@@ -269,52 +263,6 @@ import TrustedKMSSoftware
     }
 }
 
-/// One keystore file in a folder of its own, under the cheapest cost.
-private struct Keystore {
-    static let passphrase = "correct horse battery staple"
-    let folder: TemporaryFolder
-    var path: String { folder.file("keystore") }
-
-    init() throws { folder = try TemporaryFolder() }
-
-    static func withTwoKeys() async throws -> Keystore {
-        let keystore = try Keystore()
-        let kms = try keystore.create()
-        for name in ["first", "second"] {
-            let key = try #require(KMSKeyName(name))
-            try await kms.createKey(key)
-            try await kms.rotateKey(key)
-        }
-        return keystore
-    }
-
-    static func secret(_ text: String) throws(SoftwareKMSError) -> SecretBytes {
-        do { return try SecretBytes(copying: text.utf8) } catch { throw .memory(error) }
-    }
-
-    @discardableResult
-    func create(
-        passphrase: String = Self.passphrase, developmentOnly: Bool = false
-    ) throws(SoftwareKMSError) -> SoftwareKMS {
-        try SoftwareKMS.create(
-            at: path, passphrase: try Self.secret(passphrase), developmentOnly: developmentOnly, scryptCost: .minimum)
-    }
-
-    @discardableResult
-    func open(passphrase: String = Self.passphrase) throws(SoftwareKMSError) -> SoftwareKMS {
-        try SoftwareKMS(opening: path, passphrase: try Self.secret(passphrase))
-    }
-
-    func bytes() throws -> Data { try Data(contentsOf: URL(fileURLWithPath: path)) }
-
-    func replace(with bytes: Data) throws {
-        try? FileManager.default.removeItem(atPath: path)
-        let isWritten = FileManager.default.createFile(
-            atPath: path, contents: bytes, attributes: [.posixPermissions: 0o600])
-        #expect(isWritten)
-    }
-}
-
 /// One alteration of a keystore file.
 enum Damage: String, CaseIterable, Sendable {
     case format, developmentOnly, authenticator, kdf, rounds, blockSize, parallelism, salt, shortSalt, check
@@ -382,15 +330,5 @@ enum Damage: String, CaseIterable, Sendable {
         var bytes = try #require(Data(base64Encoded: text))
         bytes[bytes.startIndex + bytes.count / 2] ^= 0x10
         return bytes.base64EncodedString()
-    }
-}
-
-/// The error that `body` throws; nil where it succeeds.
-private func keystoreError(_ body: () throws(SoftwareKMSError) -> Void) -> SoftwareKMSError? {
-    do throws(SoftwareKMSError) {
-        try body()
-        return nil
-    } catch {
-        return error
     }
 }

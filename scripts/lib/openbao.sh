@@ -4,8 +4,9 @@
 #   openbao_install DIR   installs the server under DIR (once) and prints the path of its binary
 #   openbao_start DIR     starts it on free loopback ports, HTTP and TLS 1.3, and exports
 #                         HKMS_TEST_OPENBAO_ADDRESS, HKMS_TEST_OPENBAO_TOKEN,
-#                         HKMS_TEST_OPENBAO_TLS_ADDRESS and HKMS_TEST_OPENBAO_CA, and for the test that
-#                         TLS 1.2 is refused HKMS_TEST_OPENBAO_TLS12_ADDRESS
+#                         HKMS_TEST_OPENBAO_TLS_ADDRESS and HKMS_TEST_OPENBAO_CA, for the test that
+#                         TLS 1.2 is refused HKMS_TEST_OPENBAO_TLS12_ADDRESS, and for tests that start
+#                         servers of their own HKMS_TEST_OPENBAO_BINARY
 #   openbao_stop DIR      stops the server that openbao_start DIR started, and no other
 #
 # Call openbao_start as a plain command, not in $(...): a subshell keeps its exports.
@@ -157,6 +158,7 @@ HCL
                 fi
                 export HKMS_TEST_OPENBAO_ADDRESS=http://127.0.0.1:$http
                 export HKMS_TEST_OPENBAO_TOKEN=$token
+                export HKMS_TEST_OPENBAO_BINARY=$binary
                 export HKMS_TEST_OPENBAO_TLS_ADDRESS=https://localhost:$tls
                 export HKMS_TEST_OPENBAO_TLS12_ADDRESS=https://localhost:$tls12
                 export HKMS_TEST_OPENBAO_CA=$dir/pki/ca.crt

@@ -56,7 +56,7 @@ enum Seeds {
         case .accessPolicy: [text(Policy.builtInText), text(policy)]
         case .auditConfiguration: [text(audit)]
         case .gatewayConfiguration: [text(gateway)]
-        case .kmsConfiguration: [text(softwareKMS), text(openBao), text(appRole)]
+        case .kmsConfiguration: [text(softwareKMS), text(openBao), text(appRole), text(delegated)]
         case .tokens: [text(tokens)]
         case .unitConfiguration: [text(unit)]
         case .yaml: [text(yaml), text(tokens), text("a: [b, {c: 1}]\n? x\n: |\n  y\n"), text("a: &b 1\nc: *b\n")]
@@ -83,6 +83,13 @@ enum Seeds {
         case .serverTiming: [text("seal;dur=12.5, open;desc=\"a, \\\"b\";dur=3;x"), text("a;dur=\"1e3\"")]
 
         case .keystore: [text(keystore)]
+        case .loginAnswer:
+            [
+                text(
+                    #"{"data": null, "auth": {"client_token": "s.abc", "policies": ["p"], "metadata": {"role": "p"}, "#
+                        + #""lease_duration": 60, "renewable": true, "entity_id": "fbf7b452", "num_uses": 1}}"#)
+            ]
+        case .retryAfter: ["7", "0", "Sun, 06 Nov 1994 08:49:37 GMT", "Wed, 29 Feb 2040 23:59:60 GMT"].map(text)
         case .secretBase64: ["", "QQ==", "QUI=", "QUJD", "/+09azAZ"].map(text)
         case .secretJSON:
             [
@@ -90,12 +97,20 @@ enum Seeds {
                 text(#"{"auth": {"client_token": "a\n", "renewable": true}, "data": [1.5e-3, {}, [], false]}"#),
             ]
         case .softwareBlob: [text("HKS1") + [0, 0, 0, 2] + [UInt8](repeating: 7, count: 60)]
+        case .storageIndex: [text("eyJjbHVzdGVyIjoiYyIsInZhbHVlIjoiMTQzIn0=")]
         case .transitAnswer:
             [
                 text(#"e{"request_id": "x", "data": {"ciphertext": "vault:v1:QUJD", "key_version": 1}}"#),
                 text(
                     #"k{"data": {"type": "aes256-gcm96", "derived": true, "convergent_encryption": false, "#
                         + #""latest_version": 3, "min_decryption_version": 1, "keys": {"1": 1767323045}}}"#),
+                text(
+                    #"k{"data": {"type": "ed25519", "latest_version": 1, "min_decryption_version": 1, "keys": "#
+                        + #"{"1": {"public_key": "lS++Q2F0KW3HMzJaEfJV4ewP/CUb76X8H7oWVtAYbfI="}}}}"#),
+                text(
+                    #"b{"data": {"batch_results": [{"ciphertext": "vault:v1:QUJD", "key_version": 1}, "#
+                        + #"{"error": "cipher: message authentication failed", "reference": ""}]}}"#),
+                text(#"s{"data": {"signature": "vault:v1:\#(base64(64))"}}"#),
             ]
         case .transitCiphertext: [text("vault:v1:QUJD"), text("vault:v123456789:QQ==")]
 
@@ -511,7 +526,18 @@ enum Seeds {
           key: seeds
           openbao:
             address: "http://[::1]:8200"
-            appRole: {roleID: r-1, secretIDFile: secret-id, mount: approle}
+            appRole: {roleID: r-1, secretIDFile: secret-id, mount: approle, secretIDWrapped: true}
+        """
+
+    private static let delegated = """
+        kms:
+          provider: openbao
+          key: seeds
+          openbao:
+            addresses: ["https://bao-1.example.com:8200", "https://bao-2.example.com:8200"]
+            jwt: {role: hkms, tokenFile: jwt, mount: kubernetes}
+            delegated: {mount: jwt, role: hkms-user, keyPrefix: hkms-user-}
+            retrySeconds: 20
         """
 
     private static let keystore = """

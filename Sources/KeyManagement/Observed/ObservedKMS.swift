@@ -48,6 +48,14 @@ public struct ObservedKMS: TrustedKMS {
         }
     }
 
+    public func rewrap(
+        _ items: [KMSRewrapItem], under key: KMSKeyName, as caller: KMSCaller
+    ) async throws(KMSError) -> [Result<KMSSealedBlob, KMSError>] {
+        try await observed("rewrap_batch") { () async throws(KMSError) in
+            try await inner.rewrap(items, under: key, as: caller)
+        }
+    }
+
     public func random(count: Int) async throws(KMSError) -> SecretBytes {
         var given: SecretBytes?
         try await observed("random") { () async throws(KMSError) in given = try await inner.random(count: count) }

@@ -46,7 +46,7 @@ public struct ObservedMetadataStore: MetadataStore {
     }
 
     public func list(
-        collection: String, index: String, after: String?, limit: Int
+        collection: String, index: String?, after: String?, limit: Int
     ) async throws(MetadataStoreError) -> [MetadataRecord] {
         try await observed("list") { () async throws(MetadataStoreError) in
             try await inner.list(collection: collection, index: index, after: after, limit: limit)

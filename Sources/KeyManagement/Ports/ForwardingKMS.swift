@@ -34,6 +34,12 @@ extension ForwardingKMS {
         try await inner.rewrap(sealed, under: key, context: context, as: caller)
     }
 
+    public func rewrap(
+        _ items: [KMSRewrapItem], under key: KMSKeyName, as caller: KMSCaller
+    ) async throws(KMSError) -> [Result<KMSSealedBlob, KMSError>] {
+        try await inner.rewrap(items, under: key, as: caller)
+    }
+
     public func random(count: Int) async throws(KMSError) -> SecretBytes { try await inner.random(count: count) }
 
     public func sign(_ message: [UInt8], with key: KMSKeyName) async throws(KMSError) -> [UInt8] {

@@ -22,6 +22,16 @@ public enum KMSError: Error, Sendable, Equatable {
     case memory(SecretMemoryError)
 }
 
+extension KMSError {
+    /// Whether another secret of the same key may fare better at once.
+    public var isOfOneItem: Bool {
+        switch self {
+        case .cannotOpen, .keyUnusable: true
+        case .unavailable, .throttled, .denied, .keyNotFound, .notSupported, .invalidResponse, .memory: false
+        }
+    }
+}
+
 extension KMSError: CustomStringConvertible {
     public var description: String {
         switch self {

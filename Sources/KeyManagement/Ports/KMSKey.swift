@@ -57,21 +57,24 @@ public struct KMSKeyDescription: Sendable, Hashable {
     public var type: String
     /// 1 for a key that was never rotated.
     public var latestVersion: Int
-    /// Blobs sealed under lower versions no longer open.
+    /// Blobs sealed under lower versions no longer open, while it stays so.
     public var minimumVersion: Int
+    /// Lower versions are destroyed: what they sealed is lost for ever.
+    public var earliestVersion: Int
     public var state: KMSKeyState
     /// 32 bytes: the public half of the latest version of an Ed25519 key.
     public var publicKey: [UInt8]?
 
     public init(
         name: KMSKeyName, purpose: KMSKeyPurpose = .sealing, type: String, latestVersion: Int, minimumVersion: Int,
-        state: KMSKeyState = .enabled, publicKey: [UInt8]? = nil
+        earliestVersion: Int = 1, state: KMSKeyState = .enabled, publicKey: [UInt8]? = nil
     ) {
         self.name = name
         self.purpose = purpose
         self.type = type
         self.latestVersion = latestVersion
         self.minimumVersion = minimumVersion
+        self.earliestVersion = earliestVersion
         self.state = state
         self.publicKey = publicKey
     }

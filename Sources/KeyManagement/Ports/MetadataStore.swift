@@ -53,9 +53,10 @@ extension MetadataStoreError: CustomStringConvertible {
 public protocol MetadataStore: Sendable {
     func read(collection: String, id: String) async throws(MetadataStoreError) -> MetadataRecord?
 
-    /// Rows with this index, in ascending byte order of id, at most `limit`, after the id `after`.
+    /// Rows with this index, or all of the collection where it is nil, in ascending byte order of id, at most `limit`,
+    /// after the id `after`.
     func list(
-        collection: String, index: String, after: String?, limit: Int
+        collection: String, index: String?, after: String?, limit: Int
     ) async throws(MetadataStoreError) -> [MetadataRecord]
 
     /// All changes or none; durable when it returns.

@@ -16,6 +16,17 @@ public struct KMSSealedBlob: Sendable, Hashable {
     }
 }
 
+/// One sealed secret of several that are rewrapped together.
+public struct KMSRewrapItem: Sendable {
+    public var sealed: KMSSealedBlob
+    public var context: SealingContext
+
+    public init(_ sealed: KMSSealedBlob, context: SealingContext) {
+        self.sealed = sealed
+        self.context = context
+    }
+}
+
 /// A fresh AES-256 data key, in the clear and sealed.
 public struct KMSDataKey: ~Copyable, Sendable {
     /// 32 bytes.
@@ -62,6 +73,14 @@ public protocol TrustedKMS: Sendable {
         _ sealed: KMSSealedBlob, under key: KMSKeyName, context: SealingContext, as caller: KMSCaller
     ) async throws(KMSError) -> KMSSealedBlob
 
+    /// Rewraps many secrets of one key, in as few requests as the KMS allows.
+    /// - Returns: one result for each item, in order. An error that is not of one item alone, such as
+    ///   ``KMSError/throttled(retryAfterSeconds:)``, is also the result of all items after it, which were not tried.
+    /// - Throws: such an error where nothing was rewrapped.
+    func rewrap(
+        _ items: [KMSRewrapItem], under key: KMSKeyName, as caller: KMSCaller
+    ) async throws(KMSError) -> [Result<KMSSealedBlob, KMSError>]
+
     /// `count` (1 to 1024) bytes of the KMS's generator.
     func random(count: Int) async throws(KMSError) -> SecretBytes
 
@@ -103,6 +122,34 @@ public protocol TrustedKMS: Sendable {
 
 extension TrustedKMS {
     public func shutdown() async {}
+
+    public func rewrap(
+        _ items: [KMSRewrapItem], under key: KMSKeyName, as caller: KMSCaller
+    ) async throws(KMSError) -> [Result<KMSSealedBlob, KMSError>] {
+        try await rewrapOneByOne(items, under: key, as: caller)
+    }
+
+    /// What ``rewrap(_:under:as:)`` does where the KMS has no batches.
+    public func rewrapOneByOne(
+        _ items: [KMSRewrapItem], under key: KMSKeyName, as caller: KMSCaller
+    ) async throws(KMSError) -> [Result<KMSSealedBlob, KMSError>] {
+        var results: [Result<KMSSealedBlob, KMSError>] = []
+        for item in items {
+            do throws(KMSError) {
+                results.append(
+                    .success(try await rewrap(item.sealed, under: key, context: item.context, as: caller)))
+            } catch {
+                if error.isOfOneItem {
+                    results.append(.failure(error))
+                    continue
+                }
+                if results.isEmpty { throw error }
+                results += repeatElement(.failure(error), count: items.count - results.count)
+                break
+            }
+        }
+        return results
+    }
 
     public func destroyVersions(below version: Int, of name: KMSKeyName) async throws(KMSError) {
         throw .notSupported(operation: "destroying single versions of a key")

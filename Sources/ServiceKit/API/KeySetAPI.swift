@@ -86,11 +86,14 @@ public struct KeySetInfo: Codable, Sendable, Hashable {
         public var provider: String
         public var key: String
         public var keyVersion: Int?
+        /// `principal` where the principal's own credential opens it; absent for the gateway's.
+        public var authority: String?
 
-        public init(provider: String, key: String, keyVersion: Int?) {
+        public init(provider: String, key: String, keyVersion: Int?, authority: String? = nil) {
             self.provider = provider
             self.key = key
             self.keyVersion = keyVersion
+            self.authority = authority
         }
     }
     public struct Counters: Codable, Sendable, Hashable {
@@ -146,6 +149,8 @@ public struct KeySetInfo: Codable, Sendable, Hashable {
     public var created: Date
     public var activated: Date?
     public var destroyed: Date?
+    /// When it was seen that nobody can open the seed any more; absent where old copies may still be opened.
+    public var shredded: Date?
     public var kms: KMS
     public var suite: Int
     public var generation: UInt32
@@ -170,7 +175,7 @@ public struct KeySetInfo: Codable, Sendable, Hashable {
 
     public init(
         id: String, state: String, mode: String, tenant: String, owner: Owner, created: Date, activated: Date?,
-        destroyed: Date?, kms: KMS, suite: Int, generation: UInt32, parameters: ParametersBody,
+        destroyed: Date?, shredded: Date? = nil, kms: KMS, suite: Int, generation: UInt32, parameters: ParametersBody,
         parameterDigest: String, manifestVersion: Int, manifestDigest: String, model: String?, release: String,
         flooding: FloodingBody? = nil, decryptAny: Bool, exposed: Bool, tainted: Bool, counters: Counters,
         objects: [Object], bytes: Sizes
@@ -183,6 +188,7 @@ public struct KeySetInfo: Codable, Sendable, Hashable {
         self.created = created
         self.activated = activated
         self.destroyed = destroyed
+        self.shredded = shredded
         self.kms = kms
         self.suite = suite
         self.generation = generation

@@ -46,7 +46,7 @@ struct Doctor: AsyncParsableCommand {
         let examination = DoctorExamination(checks: checks, limit: .seconds(limit))
         entries += await examination.run { progress.show($0) }
         progress.end()
-        await kms.value?.shutdown()
+        for known in kms { await known.kms.value?.shutdown() }
         let report = DoctorReport(entries: entries)
         try write(report)
         if report.hasFailed { throw ExitCode.failure }
@@ -63,26 +63,30 @@ struct Doctor: AsyncParsableCommand {
         if json { try Terminal.write(report.json()) } else { try Terminal.write(report.text) }
     }
 
-    /// - Returns: every check, and the KMS that they connect to.
+    /// - Returns: every check, and those of the KMSs, which connect to them.
     private static func checks(
         _ settings: ServerConfiguration, _ files: SecretFileChecks
-    ) -> ([DoctorCheck], DoctorResult<any TrustedKMS>) {
+    ) -> ([DoctorCheck], [KMSChecks]) {
         let configuration = settings.gateway
-        let kms = KMSChecks(
-            "kms", settings.kms,
-            context: .probe(installation: configuration.installation, tenant: configuration.tenant),
-            other: .probe(installation: configuration.installation, tenant: "\(configuration.tenant).other"))
+        let named = [("kms", settings.kms)] + settings.otherKMS.map { ("otherKMS.\($0.name)", $0) }
+        let kms = named.map { name, settings in
+            KMSChecks(
+                name, settings,
+                context: .probe(installation: configuration.installation, tenant: configuration.tenant),
+                other: .probe(installation: configuration.installation, tenant: "\(configuration.tenant).other"))
+        }
         let installation = "installation.key"
         let keys = DoctorResult<InstallationKeys>()
         let storage = StorageChecks(configuration, keys: keys, keyCheck: installation)
         let audit = AuditChecks(configuration, keys: keys, keyCheck: installation, rows: storage.rows)
         let checks =
-            [policy(configuration.policyFile), files.check] + TLSChecks(configuration).checks + kms.checks
+            [policy(configuration.policyFile), files.check] + TLSChecks(configuration).checks
+            + kms.flatMap(\.checks)
             + [InstallationKeyCheck.check(installation, settings, kms, result: keys)] + storage.checks + audit.checks
             + IdentityChecks.checks(settings.identity)
             + UnitChecks.checks(configuration, keys: keys, keyCheck: installation)
             + [ListenCheck.check(configuration.listen)]
-        return (checks, kms.kms)
+        return (checks, kms)
     }
 
     private static func policy(_ path: String?) -> DoctorCheck {

@@ -21,11 +21,8 @@ extension KeySets {
         @OptionGroup var options: GatewayOptions
 
         func run() async throws {
-            guard yes || confirmed() else {
-                throw CommandFailure(
-                    title: "Nothing destroyed", detail: "the destruction was not confirmed",
-                    fix: "Answer yes, or give --yes where nobody can be asked.", code: .validationFailure)
-            }
+            let question = "Destroy key set \(keySet)? What was encrypted under it is lost."
+            guard yes || Confirmation.isGiven(question) else { throw Confirmation.missing("the destruction") }
             try await options.withClient { client in
                 let response = try await withSpinner("destroying") { try await client.destroy(keySet: keySet) }
                 if options.json { return try JSONOutput(response).write() }
@@ -36,16 +33,6 @@ extension KeySets {
                 table.add(["date", Format.date(response.body.date)])
                 try Terminal.write(table.text + Terminal.printable(response.body.meaning) + "\n")
             }
-        }
-
-        private func confirmed() -> Bool {
-            guard Terminal.inputIsTerminal, Terminal.errorIsTerminal else { return false }
-            Terminal.tell(
-                """
-                Destroy key set \(Terminal.printable(keySet))? What was encrypted under it is lost.
-                Type yes to go on: 
-                """)
-            return readLine(strippingNewline: true) == "yes"
         }
     }
 }

@@ -17,7 +17,7 @@ struct ExaminedRows: MetadataStore {
     }
 
     func list(
-        collection: String, index: String, after: String?, limit: Int
+        collection: String, index: String?, after: String?, limit: Int
     ) async throws(MetadataStoreError) -> [MetadataRecord] { throw Self.readOnce }
 
     func apply(_ changes: [MetadataChange]) async throws(MetadataStoreError) { throw Self.readOnce }

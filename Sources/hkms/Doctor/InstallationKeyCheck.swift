@@ -1,25 +1,26 @@
 import Foundation
 import KeyManagement
 
-/// Whether the KMS opens the installation's own keys.
+/// Whether one of the KMSs opens the installation's own keys.
 enum InstallationKeyCheck {
     /// - Parameter result: has them afterwards.
     static func check(
-        _ name: String, _ settings: ServerConfiguration, _ kms: KMSChecks, result: DoctorResult<InstallationKeys>
+        _ name: String, _ settings: ServerConfiguration, _ all: [KMSChecks], result: DoctorResult<InstallationKeys>
     ) -> DoctorCheck {
         let fix = "Restore installation.sealedKey from a backup; its KMS key, installation and tenant must be the same."
-        let (configuration, key) = (settings.gateway, settings.kms.key)
-        return DoctorCheck(name, after: [kms.keyCheck], fix: fix) { [kms = kms.kms] in
+        let configuration = settings.gateway
+        return DoctorCheck(name, after: all.map(\.keyCheck), fix: fix) {
             let path = configuration.sealedKeyFile
             guard let sealed = try? Data(contentsOf: URL(fileURLWithPath: path)) else {
                 return .failed("\(path) cannot be read", fix: fix)
             }
-            let kms = try kms.get()
+            let known = try all.map { try $0.configured() }
+            let kms = KMSDirectory(known[0], others: Array(known.dropFirst()))
             let keys: InstallationKeys
             do throws(KeyManagementError) {
                 keys = try await InstallationKeys.open(
                     Array(sealed), installation: configuration.installation, tenant: configuration.tenant,
-                    kms: kms, key: key)
+                    kms: kms)
             } catch {
                 // A KMS that is away or refuses is mended there.
                 if case .kms(let error) = error, error != .cannotOpen { throw error }

@@ -8,6 +8,7 @@ struct KMSChecks: Sendable {
     /// Behind the check ``keyCheck``.
     let kms = DoctorResult<any TrustedKMS>()
     let keyCheck: String
+    private let settings: KMSSettings
 
     private static let secretBytes = 32
 
@@ -20,6 +21,7 @@ struct KMSChecks: Sendable {
         let (connect, health, key) = ("\(name).connect", "\(name).health", "\(name).key")
         let (kms, keyName) = (kms, settings.key)
         keyCheck = key
+        self.settings = settings
         checks = [
             DoctorCheck(connect, fix: "Correct the section kms, and the files that it names.") {
                 let connected = try await settings.connect()
@@ -55,6 +57,11 @@ struct KMSChecks: Sendable {
                 try await Self.privileges(kms.get(), keyName)
             },
         ]
+    }
+
+    /// Behind ``keyCheck``.
+    func configured() throws -> ConfiguredKMS {
+        ConfiguredKMS(name: settings.name, try kms.get(), key: settings.key, placement: settings.placement)
     }
 
     private static func finding(of key: KMSKeyDescription) -> DoctorFinding {

@@ -7,6 +7,8 @@ import ServiceKit
 struct ServerConfiguration: Sendable {
     let gateway: GatewayConfiguration
     let kms: KMSSettings
+    /// Those that still open what they sealed.
+    let otherKMS: [KMSSettings]
     let identity: IdentitySettings
 
     /// - Throws: ``ConfigurationError`` with every line that is wrong.
@@ -21,10 +23,18 @@ struct ServerConfiguration: Sendable {
             development: gateway.development, asksForCertificates: gateway.listen.tls?.clientAuthorities != nil)
         let kms = KMSRegistry.read(
             document.root.section("kms"), directory: directory, development: gateway.development)
+        let others = document.root.optionalSections("otherKMS").compactMap {
+            KMSRegistry.read($0, directory: directory, development: gateway.development)
+        }
+        let names = [kms].compactMap { $0?.name } + others.map(\.name)
+        if Set(names).count != names.count {
+            document.root.fail("otherKMS", "has a name twice: give each KMS a name of its own")
+        }
         try document.finish()
         guard let kms else { throw ConfigurationError(file: path, line: 1, message: "kms is not usable") }
         self.gateway = gateway
         self.kms = kms
+        otherKMS = others
         self.identity = identity
     }
 }

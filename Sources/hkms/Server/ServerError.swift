@@ -4,6 +4,7 @@ enum ServerError: Error, CustomStringConvertible {
     case noPassphrase(String)
     case noInstallationKey(String)
     case coreDumps
+    case noCallers(String)
 
     var description: String {
         switch self {
@@ -16,7 +17,11 @@ enum ServerError: Error, CustomStringConvertible {
         case .coreDumps:
             "the system does not let this process forbid core dumps of itself, which could hold keys; "
                 + "for a trial, set development: true"
-        case .noPassphrase(let variable): "the environment variable \(variable) holds no passphrase"
+        case .noCallers(let name):
+            "the KMS \(name) is not set up to authenticate principals: keys: perPrincipal needs it "
+                + "(openbao.delegated; docs/kms/openbao.md)"
+        case .noPassphrase(let variable):
+            "the environment variable \(variable) is empty or not set: the passphrase or PIN must be in it"
         }
     }
 }

@@ -21,6 +21,12 @@ struct GatewayOptions: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
+            "File that holds your token for the KMS, where the installation seals under keys of single principals. "
+                + "(default: $HKMS_KMS_TOKEN_FILE)", valueName: "file"))
+    var kmsTokenFile: String?
+
+    @Option(
+        help: ArgumentHelp(
             "PEM file of the authorities to trust instead of the system's. (default: $HKMS_CA_FILE)", valueName: "file"
         ))
     var ca: String?
@@ -51,7 +57,8 @@ struct GatewayOptions: ParsableArguments {
         let certificate = try certificateFiles()
         let client = try HKMSClient(
             address: gateway ?? Self.environment("HKMS_GATEWAY") ?? Self.defaultAddress,
-            token: try token(isNeeded: certificate == nil), caCertificateFile: ca ?? Self.environment("HKMS_CA_FILE"),
+            token: try token(isNeeded: certificate == nil), kmsToken: try kmsToken(),
+            caCertificateFile: ca ?? Self.environment("HKMS_CA_FILE"),
             clientCertificate: certificate, timeout: .seconds(timeout))
         do {
             let result = try await body(client)
@@ -79,14 +86,7 @@ struct GatewayOptions: ParsableArguments {
 
     /// - Returns: nil where there is none and none is needed.
     private func token(isNeeded: Bool) throws -> String? {
-        if let path = tokenFile ?? Self.environment("HKMS_TOKEN_FILE") {
-            let bytes = try InputFile.read(
-                path, maximumBytes: 2 * BearerToken.maximumBytes, code: .validationFailure)
-            guard let text = String(validating: bytes, as: UTF8.self) else {
-                throw HKMSClientError.invalidToken(reason: "in \(path) is no text")
-            }
-            return text.trimmingCharacters(in: .whitespacesAndNewlines)
-        }
+        if let path = tokenFile ?? Self.environment("HKMS_TOKEN_FILE") { return try Self.token(in: path) }
         if let token = Self.environment("HKMS_TOKEN") { return token }
         guard isNeeded else { return nil }
         throw CommandFailure(
@@ -94,6 +94,19 @@ struct GatewayOptions: ParsableArguments {
             fix: "Name the file that holds yours: --token-file FILE, or export HKMS_TOKEN_FILE=FILE; or show a "
                 + "certificate that the gateway knows: --client-certificate FILE --client-key FILE.",
             code: .validationFailure)
+    }
+
+    private func kmsToken() throws -> String? {
+        guard let path = kmsTokenFile ?? Self.environment("HKMS_KMS_TOKEN_FILE") else { return nil }
+        return try Self.token(in: path)
+    }
+
+    private static func token(in path: String) throws -> String {
+        let bytes = try InputFile.read(path, maximumBytes: 2 * BearerToken.maximumBytes, code: .validationFailure)
+        guard let text = String(validating: bytes, as: UTF8.self) else {
+            throw HKMSClientError.invalidToken(reason: "in \(path) is no text")
+        }
+        return text.trimmingCharacters(in: .whitespacesAndNewlines)
     }
 
     private static func environment(_ name: String) -> String? {

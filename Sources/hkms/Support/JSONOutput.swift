@@ -25,17 +25,7 @@ struct JSONOutput<Body: Encodable & Sendable>: Encodable {
     }
 
     /// Writes it for people and programs: indented, sorted.
-    func write() throws {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes, .prettyPrinted]
-        encoder.dateEncodingStrategy = .iso8601
-        guard let data = try? encoder.encode(self) else {
-            throw CommandFailure(
-                title: "Answer not printable", detail: "it holds a number that JSON has no form for",
-                fix: "Leave out --json.")
-        }
-        try Terminal.write(Array(data) + [UInt8(ascii: "\n")])
-    }
+    func write() throws { try JSONText.write(self) }
 }
 
 extension JSONOutput {

@@ -4,7 +4,7 @@ import Synchronization
 /// Threads for calls that block, so that neither an event loop nor the Swift concurrency pool does.
 ///
 /// At most `width` run at a time; the others wait in order of arrival.
-final class BlockingPool: Sendable {
+package final class BlockingPool: Sendable {
     private typealias Job = @Sendable () -> Void
 
     private struct State {
@@ -16,13 +16,13 @@ final class BlockingPool: Sendable {
     private let width: Int
     private let state = Mutex(State())
 
-    init(label: String, width: Int) {
+    package init(label: String, width: Int) {
         queue = DispatchQueue(label: label, attributes: .concurrent)
         self.width = width
     }
 
     /// Runs `work` to its end, whether the calling task is cancelled or not.
-    func run<Success: Sendable, Failure: Error>(
+    package func run<Success: Sendable, Failure: Error>(
         _ work: @escaping @Sendable () throws(Failure) -> Success
     ) async throws(Failure) -> Success {
         let result: Result<Success, Failure> = await withCheckedContinuation { continuation in

@@ -1,0 +1,1 @@
+../../../Sources/TrustedKMSOpenBao/LoginAnswer.swift

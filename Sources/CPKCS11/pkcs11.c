@@ -1,0 +1,3 @@
+#include "CPKCS11.h"
+
+// Header alone; a target of C needs a source.

@@ -1,0 +1,311 @@
+import Attestation
+import SecretMemory
+
+/// What became of the seal of one key set.
+public enum RewrapOutcome: Sendable, Hashable {
+    case rewrapped
+    /// It is sealed there already, under the latest version.
+    case upToDate
+    /// Only its principal's credential opens it: it moves when they come.
+    case waitsForPrincipal
+    /// Nothing seals its seed any more.
+    case destroyed
+    /// It was only asked what would be done.
+    case wouldRewrap
+}
+
+/// Where seals go.
+struct RewrapTarget: Sendable {
+    let kms: ConfiguredKMS
+    /// Of the shared key; nil where the KMS tells no versions.
+    let version: Int?
+    /// Key sets that are sealed elsewhere stay where they are, but for those of this KMS.
+    let from: String
+    /// Whether keys of single key sets get a version.
+    let addsOwnVersions: Bool
+    /// Whether their older ones are destroyed.
+    let retiresOwnVersions: Bool
+    let isDryRun: Bool
+}
+
+extension KeyManager {
+    /// Seals a key set's seed, or its data key, anew: under the latest version of its key, or by another KMS. Its HE
+    /// keys and its seed stay.
+    ///
+    /// The new sealed object has a name of its own, and the row is written last, so that the key set opens at every
+    /// moment, whatever is killed when.
+    func rewrap(_ keySet: String, to target: RewrapTarget) async throws(KeyManagementError) -> RewrapOutcome {
+        for _ in 0..<16 {
+            guard let stored = try await records.read(KeySetRow.self, id: keySet) else { throw .unknownKeySet(keySet) }
+            guard stored.row.state != .destroyed else { return .destroyed }
+            let signed = try await manifest(stored.row)
+            let manifest = signed.body
+            let sealing = manifest.sealing
+            guard sealing.provider == target.from, sealing.mode != .ephemeral else { return .upToDate }
+            let moves = target.from != target.kms.name
+            if sealing.authority == .principal, moves { return .waitsForPrincipal }
+            let kind: SealChange = moves ? .move : .rewrap
+            let ownKey = KMSKeyName(sealing.keyName).flatMap { key in
+                sealing.keyName.hasSuffix("-\(keySet)") && sealing.authority != .principal ? key : nil
+            }
+            if kind == .rewrap, try await isLatest(sealing, target), ownKey == nil || !target.addsOwnVersions {
+                if !target.isDryRun {
+                    try await removeStaleSeals(signed)
+                    if let ownKey { try await retire(ownKey, sealing, target) }
+                }
+                return .upToDate
+            }
+            guard !moves || target.kms.kms.capabilities.sealing == .secrets || sealing.mode == .envelope else {
+                throw .invalidRequest(
+                    reason: "\(target.kms.name) seals data keys alone, and this key set is of mode direct")
+            }
+            if target.isDryRun { return .wouldRewrap }
+            do {
+                let sealed = try await sealedObjects(manifest)
+                if let ownKey, kind == .rewrap, target.addsOwnVersions { try await target.kms.kms.rotateKey(ownKey) }
+                let fresh = try await reseal(sealed, manifest, kind, at: target.kms, as: .service)
+                guard try await replace(manifest, by: fresh, in: stored) else { continue }
+                if let ownKey, kind == .rewrap { try await retire(ownKey, fresh.sealing, target) }
+                return .rewrapped
+            } catch {
+                if case KeyManagementError.objectMissing = error,
+                    try await records.read(KeySetRow.self, id: keySet)?.version != stored.version
+                {
+                    // Somebody else was first.
+                    continue
+                }
+                throw error is UniformFailure ? .objectTampered("sealed seed") : KeyManagementError(error)
+            }
+        }
+        throw .metadataStore(.unavailable(reason: "too many writers at one key set"))
+    }
+
+    /// Moves a key set of a principal's own key to the current KMS, while the principal's credential is at hand. It
+    /// stays where it is where that fails.
+    func moveWithPrincipal(_ keySet: String, as requester: Requester) async {
+        guard let credential = requester.kmsCredential else { return }
+        do {
+            guard let stored = try await records.read(KeySetRow.self, id: keySet), stored.row.state != .destroyed else {
+                return
+            }
+            let manifest = try await manifest(stored.row).body
+            guard manifest.sealing.authority == .principal, manifest.sealing.provider != kms.current.name,
+                kms.current.placement == .perPrincipal
+            else { return }
+            let fresh = try await reseal(
+                sealedObjects(manifest), manifest, .move, at: kms.current, as: .principal(credential))
+            if try await replace(manifest, by: fresh, in: stored) {
+                logger.notice(
+                    "a key set moved to the current KMS with its principal's credential",
+                    metadata: ["keySet": "\(keySet)", "kms": "\(kms.current.name)"])
+            }
+        } catch {
+            logger.warning(
+                "a key set could not be moved to the current KMS; it stays where it is",
+                metadata: ["keySet": "\(keySet)", "reason": "\(error)"])
+        }
+    }
+
+    enum SealChange {
+        /// The latest version of the same key.
+        case rewrap
+        /// Another KMS.
+        case move
+    }
+
+    /// A sealed object to be stored, and the manifest's section that names it.
+    struct FreshSeal: Sendable {
+        var sealing: KeySetManifest.Sealing
+        var objects: [(name: String, bytes: [UInt8])] = []
+    }
+
+    private func isLatest(
+        _ sealing: KeySetManifest.Sealing, _ target: RewrapTarget
+    ) async throws(KeyManagementError) -> Bool {
+        guard let version = sealing.keyVersion, let key = KMSKeyName(sealing.keyName) else { return false }
+        if key == target.kms.key { return version == target.version }
+        do { return version >= (try await target.kms.kms.describeKey(key).latestVersion) } catch { throw .kms(error) }
+    }
+
+    /// Destroys the versions of a key set's own key that nothing of it is sealed under any more.
+    private func retire(
+        _ key: KMSKeyName, _ sealing: KeySetManifest.Sealing, _ target: RewrapTarget
+    ) async throws(KeyManagementError) {
+        guard target.retiresOwnVersions, let version = sealing.keyVersion, version > 1 else { return }
+        do {
+            try await target.kms.kms.setMinimumVersion(version, of: key)
+            try await target.kms.kms.destroyVersions(below: version, of: key)
+        } catch { throw .kms(error) }
+    }
+
+    // MARK: Sealing anew
+
+    private func reseal(
+        _ sealed: SealedKeySet, _ manifest: KeySetManifest, _ change: SealChange, at target: ConfiguredKMS,
+        as caller: KMSCaller
+    ) async throws -> FreshSeal {
+        var sealing = manifest.sealing
+        sealing.epoch += 1
+        sealing.earlier = Self.merged(sealing.earlier, with: sealing.place)
+        var fresh = FreshSeal(sealing: sealing)
+        guard let oldKey = KMSKeyName(sealing.keyName) else { throw KeyManagementError.objectTampered("manifest") }
+        let object: SealingContext.Object = sealed.dataKey == nil ? .seed : .dataKey
+        let context = sealingContext(manifest, object)
+        switch change {
+        case .rewrap:
+            let blob = try await target.kms.rewrap(sealed.blob, under: oldKey, context: context, as: caller)
+            try fresh.set(blob, object)
+            // The service may rewrap what only the principal opens, and believes the KMS then.
+            if sealing.authority != .principal {
+                _ = try await open(fresh.opening(sealed), manifest: manifest, as: caller)
+            }
+        case .move:
+            // Opened once, and checked whole before anything is sealed.
+            let secret = try await openAtKMS(sealed, manifest: manifest, as: caller)
+            let seed = try seed(secret.copy(), sealed, manifest: manifest)
+            let key = try await sealingKey(at: target, for: manifest.keySet, as: caller)
+            fresh.sealing.provider = target.name
+            fresh.sealing.keyName = key.value
+            if sealed.dataKey != nil, target.kms.capabilities.sealing == .dataKeys {
+                let dataKey = try await target.kms.generateDataKey(under: key, context: context, as: caller)
+                try fresh.set(dataKey.sealed, .dataKey)
+                let box = try seed.seed.withSecretBytes { seed in
+                    try EnvelopeEncryption.seal(
+                        seed, dataKey: dataKey.plaintext, context: sealingContext(manifest, .seed))
+                }
+                try fresh.setSeed(sealedByDataKey: KMSSealedBlob(bytes: box, keyVersion: nil))
+            } else {
+                let blob = try await target.kms.seal(secret, under: key, context: context, as: caller)
+                try fresh.set(blob, object)
+            }
+            // A credential that may seal and not open there would lose the key set.
+            var moved = manifest
+            moved.sealing = fresh.sealing
+            _ = try await open(fresh.opening(sealed), manifest: moved, as: caller)
+        }
+        return fresh
+    }
+
+    /// Each key once, with its latest version.
+    private static func merged(_ earlier: [SealingPlace]?, with place: SealingPlace) -> [SealingPlace] {
+        var places = earlier ?? []
+        if let index = places.firstIndex(where: { $0.provider == place.provider && $0.keyName == place.keyName }) {
+            places[index].keyVersion = [places[index].keyVersion, place.keyVersion].compactMap { $0 }.max()
+        } else {
+            places.append(place)
+        }
+        return places
+    }
+
+    /// Stores a fresh seal and makes its manifest the current one; what it replaces is removed.
+    /// - Returns: false where another writer was first. Nothing of it is left then.
+    private func replace(
+        _ manifest: KeySetManifest, by fresh: FreshSeal, in stored: Stored<KeySetRow>
+    ) async throws(KeyManagementError) -> Bool {
+        var body = manifest
+        body.version += 1
+        body.sealing = fresh.sealing
+        let signed: SignedStatement<KeySetManifest>
+        do {
+            for (name, bytes) in fresh.objects {
+                try await objects.put(bytes, at: objectKey(body.keySet, name), onlyIfAbsent: false)
+            }
+            signed = try SignedStatement(body, by: keys.manifestKey)
+            try await store(signed)
+            guard try await install(signed, in: stored) else {
+                // Their names are of their content: nobody else's go with them.
+                for (name, _) in fresh.objects { try? await objects.delete(objectKey(body.keySet, name)) }
+                return false
+            }
+        } catch { throw KeyManagementError(error) }
+        secretKeys?.forget(body.keySet)
+        // The old seal goes; where a store does not let it, the next look at this key set removes it.
+        try? await removeStaleSeals(signed)
+        return true
+    }
+
+    /// Makes a stored manifest the current one, in place of that which `stored` names.
+    /// - Returns: false where another manifest became current meanwhile.
+    private func install(
+        _ signed: SignedStatement<KeySetManifest>, in stored: Stored<KeySetRow>
+    ) async throws(KeyManagementError) -> Bool {
+        var current = stored
+        for _ in 0..<100 {
+            current.row.manifestVersion = signed.body.version
+            current.row.manifest = signed.digest
+            do {
+                try await records.apply([try records.update(current)])
+                return true
+            } catch .metadataStore(.conflict) {
+                // Counters change often, and that is no reason to seal again.
+                guard let newer = try await records.read(KeySetRow.self, id: stored.id),
+                    newer.row.manifest == stored.row.manifest
+                else { return false }
+                current = newer
+            }
+        }
+        return false
+    }
+
+    /// Removes sealed objects that superseded manifests name and the current one does not: what a process left that was
+    /// killed between writing the row and removing what it replaced.
+    ///
+    /// Nothing else: another process may have stored a seal whose manifest is about to become the current one.
+    func removeStaleSeals(_ manifest: SignedStatement<KeySetManifest>) async throws(KeyManagementError) {
+        let prefix = "keysets/\(manifest.body.keySet)/"
+        let kept = Self.sealedNames(manifest.body.sealing)
+        do {
+            var stale = Set(try await objects.list(prefix: prefix + "sealed-").map(\.value))
+            stale.subtract(kept.map { prefix + $0 })
+            guard !stale.isEmpty else { return }
+            for key in try await objects.list(prefix: prefix + "manifest-") {
+                let bytes = try await objects.get(key, limit: KeySetManifest.maximumPayloadBytes * 2)
+                guard let other = try? SignedStatement<KeySetManifest>(verifying: bytes, pinned: pinnedManifestKeys),
+                    other.body.keySet == manifest.body.keySet, other.body.version <= manifest.body.version,
+                    other.digest != manifest.digest
+                else { continue }
+                for name in Self.sealedNames(other.body.sealing) where !kept.contains(name) {
+                    guard stale.contains(prefix + name) else { continue }
+                    try await objects.delete(try objectKey(manifest.body.keySet, name))
+                }
+            }
+        } catch { throw KeyManagementError(error) }
+    }
+
+    private static func sealedNames(_ sealing: KeySetManifest.Sealing) -> [String] {
+        sealing.mode == .envelope ? [sealedSeedName(sealing), sealedDataKeyName(sealing)] : [sealedSeedName(sealing)]
+    }
+}
+
+extension KeyManager.FreshSeal {
+    /// What the KMS sealed.
+    mutating func set(_ blob: KMSSealedBlob, _ object: SealingContext.Object) throws {
+        let isSeed = object == .seed
+        let bytes = try SealedObject(object: isSeed ? .seed : .dataKey, sealedBy: .kms, blob: blob).serialized()
+        sealing.keyVersion = blob.keyVersion
+        if isSeed {
+            sealing.sealedSeed = Digest(of: bytes)
+            objects.append((KeyManager.sealedSeedName(sealing), bytes))
+        } else {
+            sealing.sealedDataKey = Digest(of: bytes)
+            objects.append((KeyManager.sealedDataKeyName(sealing), bytes))
+        }
+    }
+
+    mutating func setSeed(sealedByDataKey blob: KMSSealedBlob) throws {
+        let bytes = try SealedObject(object: .seed, sealedBy: .dataKey, blob: blob).serialized()
+        sealing.sealedSeed = Digest(of: bytes)
+        sealing.seedEpoch = sealing.epoch
+        objects.append((KeyManager.sealedSeedName(sealing), bytes))
+    }
+
+    /// The fresh objects, in the place of those that they replace.
+    func opening(_ old: SealedKeySet) throws(KeyManagementError) -> SealedKeySet {
+        var (seed, dataKey) = (old.seed, old.dataKey)
+        for (_, bytes) in objects {
+            let object = try SealedObject(parsing: bytes)
+            if object.object == .seed { seed = object } else { dataKey = object }
+        }
+        return SealedKeySet(seed: seed, dataKey: dataKey)
+    }
+}

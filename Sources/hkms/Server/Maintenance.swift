@@ -1,0 +1,122 @@
+import AuditLog
+import Foundation
+import Gateway
+import KeyManagement
+import LocalFiles
+import Logging
+import SecretMemory
+import ServiceKit
+
+/// What an operator does to an installation beside its gateways, on an audit log of its own.
+struct Maintenance {
+    let settings: ServerConfiguration
+    let installation: OpenedInstallation
+    let manager: KeyManager
+    private let audit: AuditTrail?
+    private let logger: Logger
+
+    /// The log lies beside the gateway's, since each process has one of its own.
+    private static func name(_ configuration: GatewayConfiguration) -> String {
+        configuration.gateway + "-maintenance"
+    }
+
+    /// Opens what the configuration names, runs `body` and closes it again.
+    /// - Parameter changes: whether something is to be changed, which goes on record.
+    static func run<Result>(
+        config: String, changes: Bool, _ body: (Maintenance) async throws -> Result
+    ) async throws -> Result {
+        let settings = try ServerConfiguration(path: config)
+        let configuration = settings.gateway
+        guard SecretMemory.forbidCoreDumps() || configuration.development else { throw ServerError.coreDumps }
+        SecretMemory.lockPolicy = configuration.lockPolicy
+        var logger = Logger(label: "hkms") { StreamLogHandler.standardError(label: $0) }
+        logger.logLevel = .warning
+        do {
+            let installation = try await OpenedInstallation(settings)
+            do {
+                let audit = changes ? try await auditTrail(configuration, installation, logger) : nil
+                let maintenance = Maintenance(
+                    settings: settings, installation: installation,
+                    manager: installation.manager(configuration, logger: logger), audit: audit, logger: logger)
+                let result: Swift.Result<Result, any Error>
+                do { result = .success(try await body(maintenance)) } catch { result = .failure(error) }
+                await maintenance.close()
+                await installation.kms.shutdown()
+                return try result.get()
+            } catch {
+                await installation.kms.shutdown()
+                throw error
+            }
+        } catch let error as KeyManagementError {
+            throw FlowFailure(error)
+        } catch let error as KMSError {
+            throw FlowFailure(.kms(error))
+        } catch let error as AuditError {
+            throw AuditFailure(error)
+        }
+    }
+
+    private static func auditTrail(
+        _ configuration: GatewayConfiguration, _ installation: OpenedInstallation, _ logger: Logger
+    ) async throws -> AuditTrail {
+        let own = configuration.audit
+        let audit = AuditConfiguration(
+            directory: own.directory + "-maintenance", fileBytes: own.fileBytes, hashed: own.hashed,
+            publicKeys: own.publicKeys, queued: own.queued, sinks: own.sinks)
+        return try await installation.auditTrail(
+            audit, of: name(configuration), configuration, acceptsAny: false, logger: logger)
+    }
+
+    private func close() async {
+        guard let audit else { return }
+        let anchors = Anchors(metadata: installation.metadata, keys: installation.keys)
+        do {
+            try await Gateway.keep(audit.head, of: Self.name(settings.gateway), in: anchors)
+        } catch {
+            logger.warning("the head of the audit log is not kept", metadata: ["reason": "\(error)"])
+        }
+        await audit.shutdown()
+    }
+
+    /// Puts on record what is done.
+    /// - Parameter outcome: `begun` before it, `ok` or why it failed after it.
+    func record(
+        _ action: String, keySet: String? = nil, _ parameters: [String: String], outcome: String
+    ) async throws {
+        try await audit?.append(
+            AuditRecord(
+                caller: nil, action: action, resource: .init(keySet: keySet), parameters: parameters,
+                decision: .allowed, rule: "allowed by the operator", outcome: outcome))
+    }
+
+    /// Seals the installation's own secret anew by a KMS of the configuration, in its file, which is the old one or the
+    /// new one whatever happens.
+    func resealInstallation(to name: String) async throws {
+        let configuration = settings.gateway
+        guard let target = installation.kms.all.first(where: { $0.name == name }) else {
+            throw KeyManagementError.unknownKMS(name)
+        }
+        let fresh = try await InstallationKeys.resealed(
+            try OpenedInstallation.sealedKey(configuration), installation: configuration.installation,
+            tenant: configuration.tenant, kms: installation.kms, to: target)
+        let file = URL(fileURLWithPath: configuration.sealedKeyFile)
+        do throws(SystemError) {
+            let folder = try FileDescriptor(directory: file.deletingLastPathComponent().path)
+            let temporary = ".\(file.lastPathComponent).\(UUID().uuidString.lowercased())"
+            do throws(SystemError) {
+                let descriptor = try folder.createFile(temporary)
+                try descriptor.write(fresh)
+                try descriptor.sync()
+                try folder.rename(temporary, to: folder, as: file.lastPathComponent)
+            } catch {
+                try? folder.removeFile(temporary)
+                throw error
+            }
+            try folder.sync()
+        } catch {
+            throw CommandFailure(
+                title: "The installation's sealed key is not written", detail: "\(file.path): \(error)",
+                fix: "See that this user may write to its folder and that the device has room.")
+        }
+    }
+}

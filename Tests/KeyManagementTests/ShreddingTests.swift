@@ -1,0 +1,200 @@
+import Attestation
+import Foundation
+import KeyManagement
+import SecretMemory
+import Testing
+import TrustedKMSSoftware
+
+/// What destroying claims, held against somebody who kept everything that was ever stored.
+struct ShreddingTests {
+    /// The sealed objects of a key set, as a thief or a backup has them.
+    private struct Copy {
+        let manifest: KeySetManifest
+        let blob: KMSSealedBlob
+
+        init(_ bench: RewrapBench, _ keySet: KnownKeySet, with manager: KeyManager) async throws {
+            manifest = try await manager.show(keySet.id, as: bench.alice).manifest
+            let seals = bench.seals(keySet)
+            let name = try #require(seals.first { $0.hasPrefix("sealed-data-key") } ?? seals.first)
+            let file = bench.folder.appendingPathComponent("objects/keysets/\(keySet.id)/\(name)")
+            let bytes = Array(try Data(contentsOf: file).dropFirst(20).dropLast(32))
+            blob = KMSSealedBlob(bytes: bytes, keyVersion: manifest.sealing.keyVersion)
+        }
+
+        /// What the KMS makes of it, for whoever may use the key.
+        func opened(by kms: any TrustedKMS) async throws -> Bool {
+            var parts = SealingContextParts()
+            parts.keySet = manifest.keySet
+            parts.mode = manifest.sealing.mode
+            parts.object = manifest.sealing.mode == .envelope ? .dataKey : .seed
+            let key = try #require(KMSKeyName(manifest.sealing.keyName))
+            do {
+                _ = try await kms.open(
+                    blob, under: key, context: parts.context(manifest.parameters), as: .service)
+                return true
+            } catch KMSError.keyNotFound, KMSError.keyUnusable, KMSError.cannotOpen { return false }
+        }
+    }
+
+    @Test(
+        "a key set with a KMS key of its own is shredded when it is destroyed",
+        arguments: [ProtectionMode.direct, .envelope])
+    func ownKey(mode: ProtectionMode) async throws {
+        let bench = try await RewrapBench()
+        let manager = bench.before(.perKeySet)
+        let (gone, stays) = (
+            try await bench.register(mode, with: manager), try await bench.register(mode, with: manager)
+        )
+        let copy = try await Copy(bench, gone, with: manager)
+        #expect(copy.manifest.sealing.keyName == "old-seeds-\(gone.id)")
+        #expect(try await copy.opened(by: bench.old), "as long as the key lives")
+        let destruction = try await manager.destroy(gone.id, as: bench.alice)
+        #expect(destruction.erasure == .shredded)
+        #expect(try await !copy.opened(by: bench.old))
+        #expect(try await manager.show(gone.id, as: bench.alice).shredded == destruction.date)
+        // It is said again, with the same date.
+        let again = try await manager.destroy(gone.id, as: bench.alice)
+        #expect(again.erasure == .shredded && again.date == destruction.date)
+        try await bench.opens(stays, with: manager)
+    }
+
+    @Test("where the KMS is away, it is tombstoned, and shredded when it is destroyed again")
+    func laterShredded() async throws {
+        let bench = try await RewrapBench()
+        let manager = bench.before(.perKeySet)
+        let keySet = try await bench.register(with: manager)
+        let away = bench.manager(
+            KMSDirectory(
+                ConfiguredKMS(
+                    name: "old", AwayKMS(inner: bench.old), key: RewrapBench.oldKey, placement: .perKeySet)))
+        #expect(try await away.destroy(keySet.id, as: bench.alice).erasure == .tombstoned)
+        #expect(try await manager.destroy(keySet.id, as: bench.alice).erasure == .shredded)
+    }
+
+    @Test("a registration that fails leaves no key of its own behind")
+    func abandoned() async throws {
+        let bench = try await RewrapBench()
+        let manager = bench.before(.perKeySet)
+        var call = 1
+        while true {
+            bench.plan.arm(.refused, at: call)
+            let keySet = try? await bench.register(with: manager)
+            let wasHit = bench.plan.hit != nil
+            bench.plan.disarm()
+            _ = try await manager.removeAbandonedRegistrations()
+            let names =
+                try String(contentsOf: bench.folder.appendingPathComponent("old.json"), encoding: .utf8)
+                .components(separatedBy: "old-seeds-ks").count - 1
+            let known = try await manager.list(as: bench.alice).count
+            #expect(names >= known, "call \(call)")
+            // One that the KMS itself did not let be removed stays until somebody looks.
+            #expect(names - known <= call, "call \(call)")
+            if !wasHit, keySet != nil { return }
+            call += 1
+        }
+    }
+
+    @Test(
+        "retiring a key's old versions shreds what was destroyed before, and nothing else",
+        arguments: [ProtectionMode.direct, .envelope])
+    func epoch(mode: ProtectionMode) async throws {
+        let bench = try await RewrapBench()
+        let manager = bench.before()
+        let (gone, stays) = (try await bench.register(mode), try await bench.register(mode))
+        let (old, kept) = (
+            try await Copy(bench, gone, with: manager), try await Copy(bench, stays, with: manager)
+        )
+        #expect(try await manager.destroy(gone.id, as: bench.alice).erasure == .tombstoned)
+        // A rotation alone shreds nothing.
+        #expect(try await manager.rewrapAll(RewrapBench.rotation).shredded == 0)
+        #expect(try await old.opened(by: bench.old))
+        var request = RewrapBench.rotation
+        request.retiresOldVersions = true
+        let progress = try await manager.rewrapAll(request)
+        #expect(progress.phase == .complete && progress.shredded == 1)
+        for copy in [old, kept] { #expect(try await !copy.opened(by: bench.old), "an old copy") }
+        #expect(try await manager.destroy(gone.id, as: bench.alice).erasure == .shredded)
+        try await bench.opens(stays, with: manager)
+        // What is destroyed after it waits for the next time.
+        #expect(try await manager.destroy(stays.id, as: bench.alice).erasure == .tombstoned)
+    }
+
+    @Test("keys of single key sets are rotated and retired, too")
+    func ownKeys() async throws {
+        let bench = try await RewrapBench()
+        let manager = bench.before(.perKeySet)
+        let keySet = try await bench.register(with: manager)
+        let copy = try await Copy(bench, keySet, with: manager)
+        var request = RewrapBench.rotation
+        request.retiresOldVersions = true
+        let progress = try await manager.rewrapAll(request)
+        #expect(progress.phase == .complete && progress.rewrapped == 1)
+        #expect(try await bench.sealing(keySet).keyVersion == 2)
+        #expect(try await !copy.opened(by: bench.old))
+        try await bench.opens(keySet, with: manager)
+    }
+
+    @Test("what was sealed by an earlier KMS is not shredded while that one's key lives")
+    func earlierKMS() async throws {
+        let bench = try await RewrapBench()
+        let keySet = try await bench.register()
+        let copy = try await Copy(bench, keySet, with: bench.before())
+        let manager = bench.after(.perKeySet)
+        _ = try await manager.rewrapAll(RewrapBench.migration)
+        #expect(try await bench.sealing(keySet).keyName == "new-seeds-\(keySet.id)")
+        #expect(try await manager.destroy(keySet.id, as: bench.alice).erasure == .tombstoned)
+        #expect(try await copy.opened(by: bench.old), "as it says")
+        try await bench.old.destroyKey(RewrapBench.oldKey)
+        #expect(try await manager.destroy(keySet.id, as: bench.alice).erasure == .shredded)
+    }
+
+    @Test("a registration under way when the key is rotated is not lost when the old version is retired")
+    func registrationMeanwhile() async throws {
+        let bench = try await RewrapBench()
+        let gate = SealGate(inner: bench.old)
+        let slow = bench.before(wrapping: gate)
+        let registration = Task { try await bench.register(with: slow) }
+        await gate.awaitSeal()
+        var request = RewrapBench.rotation
+        request.retiresOldVersions = true
+        let job = Task { [request] in try await bench.before().rewrapAll(request) }
+        while try await bench.old.describeKey(RewrapBench.oldKey).latestVersion == 1 {
+            try await Task.sleep(for: .milliseconds(1))
+        }
+        try await Task.sleep(for: .milliseconds(50))
+        gate.open()
+        let keySet = try await registration.value
+        #expect(try await job.value.phase == .complete)
+        #expect(try await bench.sealing(keySet).keyVersion == 2)
+        try await bench.opens(keySet, with: bench.before())
+    }
+}
+
+/// A KMS that lets nobody destroy a key now.
+private struct AwayKMS: ForwardingKMS {
+    let inner: any TrustedKMS
+
+    func destroyKey(_ name: KMSKeyName) async throws(KMSError) { throw .unavailable(reason: "planned") }
+}
+
+/// A KMS whose first sealing is answered late.
+private final class SealGate: ForwardingKMS {
+    let inner: any TrustedKMS
+    private let sealed = AsyncStream<Void>.makeStream()
+    private let opened = AsyncStream<Void>.makeStream()
+
+    init(inner: any TrustedKMS) { self.inner = inner }
+
+    /// Returns when something is sealed whose answer is held back.
+    func awaitSeal() async { for await _ in sealed.stream { return } }
+    func open() { opened.continuation.finish() }
+
+    func seal(
+        _ secret: borrowing SecretBytes, under key: KMSKeyName, context: SealingContext, as caller: KMSCaller
+    ) async throws(KMSError) -> KMSSealedBlob {
+        let blob = try await inner.seal(secret, under: key, context: context, as: caller)
+        sealed.continuation.yield()
+        for await _ in opened.stream {}
+        return blob
+    }
+}

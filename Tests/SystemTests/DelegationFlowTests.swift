@@ -1,0 +1,145 @@
+import Foundation
+import HKMSClient
+import ServiceKit
+import TestSupport
+import Testing
+
+/// The KMS itself identifies the user: gateway, command line and real OpenBao, with the policies of docs/kms/policies.
+@Suite(.serialized) struct DelegationFlowTests {
+    /// A JWT auth method for users, a token of the gateway's own, and the policies of both.
+    private struct Setup {
+        let bao: OpenBaoServer
+        let issuer = JWTIssuer()
+        let mount = "jwt-\(UUID().uuidString.lowercased().prefix(8))"
+        let prefix = "user-\(UUID().uuidString.lowercased().prefix(8))-"
+        let gatewayToken: String
+
+        init(key: String) throws {
+            bao = try OpenBaoServer()
+            let user = try bao.load("user", ["hkms-user-": prefix])
+            // The gateway seals its own secret, and nobody's seed, under a key of its own.
+            let gateway = [
+                try bao.load("gateway", ["hkms-seeds": key]),
+                try bao.load("gateway-delegated", ["hkms-user-": prefix]),
+            ]
+            try bao.call("POST", "sys/auth/\(mount)", #"{"type": "jwt"}"#)
+            let pem = issuer.publicKeyPEM.replacingOccurrences(of: "\n", with: "\\n")
+            try bao.call(
+                "POST", "auth/\(mount)/config",
+                #"{"jwt_validation_pubkeys": ["\#(pem)"], "bound_issuer": "\#(issuer.issuer)"}"#)
+            try bao.call(
+                "POST", "auth/\(mount)/role/hkms-user",
+                """
+                {"role_type": "jwt", "user_claim": "sub", "bound_audiences": ["kms"], "token_policies": ["\(user)"],
+                 "token_num_uses": 1, "token_ttl": "60s", "token_max_ttl": "60s", "token_no_default_policy": true}
+                """)
+            let made = try bao.call(
+                "POST", "auth/token/create", #"{"policies": ["\#(gateway[0])", "\#(gateway[1])"], "no_parent": true}"#)
+            let answer = try JSONSerialization.jsonObject(with: Data(made.utf8)) as? [String: Any]
+            gatewayToken = try #require((answer?["auth"] as? [String: Any])?["client_token"] as? String)
+        }
+
+        /// Has the installation seal under keys of its principals, with nothing but the gateway's own token.
+        func take(_ installation: Installation) async throws {
+            let file = installation.folder.appendingPathComponent("hkms.yaml")
+            let tokenFile = installation.folder.appendingPathComponent("gateway.token")
+            try Data(gatewayToken.utf8).write(to: tokenFile)
+            try FileManager.default.setAttributes([.posixPermissions: 0o600], ofItemAtPath: tokenFile.path)
+            var lines = try String(contentsOf: file, encoding: .utf8).components(separatedBy: "\n")
+            let kms = try #require(lines.firstIndex(of: "kms:"))
+            lines.insert("  keys: perPrincipal", at: kms + 1)
+            let token = try #require(lines.firstIndex { $0.contains("tokenFile:") })
+            lines[token] = "    tokenFile: \(tokenFile.path)"
+            lines.insert(
+                "    delegated: {mount: \(mount), role: hkms-user, keyPrefix: \(prefix)}", at: token + 1)
+            try Data(lines.joined(separator: "\n").utf8).write(to: file)
+            installation.endGateway()
+            try await installation.start()
+        }
+
+        func client(_ installation: Installation, _ subject: String?) throws -> HKMSClient {
+            let token = try String(contentsOfFile: installation.tokenFile, encoding: .utf8)
+                .trimmingCharacters(in: .whitespacesAndNewlines)
+            return try HKMSClient(
+                address: installation.gatewayURL, token: token,
+                kmsToken: subject.map { try issuer.token(subject: $0) })
+        }
+    }
+
+    @Test(
+        "the gateway's own token is denied, the user's passes, another user's is denied",
+        arguments: ["direct", "envelope"])
+    func whoOpens(mode: String) async throws {
+        let key = "hkms-\(UUID().uuidString.lowercased())"
+        let setup = try Setup(key: key)
+        try await Installation.use(.openbao, key: key) { installation in
+            try await setup.take(installation)
+            let alice = try setup.client(installation, "alice")
+            let request = RegisterRequest(requestId: "r-\(mode)", mode: mode, preset: "ckks-12", release: "raw")
+            await expectProblem("kms-token-required", status: 403) {
+                let nobody = try setup.client(installation, nil)
+                defer { Task { await nobody.shutdown() } }
+                _ = try await nobody.register(request)
+            }
+            let keySet = try await alice.register(request).body
+            #expect(keySet.kms.authority == "principal" && keySet.kms.key.hasPrefix(setup.prefix))
+            let ciphertexts = try await alice.encrypt(
+                vectors: [.init(real: [0.5, -0.25])], keySet: keySet.id
+            ).body
+
+            // The user's own passes, each time with a token that the KMS takes once.
+            for _ in 0..<3 {
+                let opened = try await alice.decrypt(ciphertexts, keySet: keySet.id, count: 2).body
+                #expect(abs(opened.vectors[0].real[1] + 0.25) < 1e-3)
+            }
+            // While the user is away, the gateway can do nothing: it has no token to try with,
+            let away = try setup.client(installation, nil)
+            await expectProblem("kms-token-required", status: 403) {
+                _ = try await away.decrypt(ciphertexts, keySet: keySet.id, count: 2)
+            }
+            await away.shutdown()
+            // and who takes the gateway's own, with what storage holds, is denied by the KMS.
+            let sealed = installation.object(keySet.id, mode == "direct" ? "sealed-seed" : "sealed-data-key")
+            let blob = String(decoding: try Data(contentsOf: sealed).dropFirst(20).dropLast(32), as: UTF8.self)
+            for operation in ["decrypt", "encrypt", "datakey/plaintext"] {
+                let answer = try setup.bao.call(
+                    "POST", "transit/\(operation)/\(keySet.kms.key)",
+                    #"{"ciphertext": "\#(blob)", "context": "aGttcw==", "plaintext": "aGttcw=="}"#,
+                    token: setup.gatewayToken, mayFail: true)
+                #expect(answer.contains("permission denied"), "\(operation): \(answer)")
+            }
+            // Another user's token, in the user's name or not.
+            let other = try setup.client(installation, "bob")
+            await expectProblem("kms-token-refused", status: 403) {
+                _ = try await other.decrypt(ciphertexts, keySet: keySet.id, count: 2)
+            }
+            await other.shutdown()
+            await expectProblem("unknown-key-set") {
+                _ = try await installation.bob.decrypt(ciphertexts, keySet: keySet.id, count: 2)
+            }
+            // None of it counts as a failed decryption, and the field takes no other text.
+            #expect(try await alice.keySet(keySet.id).body.counters.failures == 0)
+            let bad = try installation.curl(
+                "-H", #"HKMS-KMS-Token: a"b"#, "-X", "DELETE", "\(installation.gatewayURL)/v1/keysets/\(keySet.id)")
+            #expect(bad.out.contains("invalid-kms-token"))
+
+            // The command line sends it from a file.
+            let tokenFile = installation.folder.appendingPathComponent("alice.kms-token")
+            try Data(setup.issuer.token(subject: "alice").utf8).write(to: tokenFile)
+            let input = installation.folder.appendingPathComponent("vectors.ct")
+            let values = installation.folder.appendingPathComponent("values.json")
+            try Data("[[0.5, -0.25]]".utf8).write(to: values)
+            let options = ["--gateway", installation.gatewayURL, "--token-file", installation.tokenFile]
+            let hkms = try Programs.path("hkms")
+            let encrypted = try Programs.run(
+                hkms, ["encrypt", keySet.id, "--values", values.path, "--out", input.path] + options)
+            #expect(encrypted.status == 0, "\(encrypted.error)")
+            let decrypt = ["decrypt", keySet.id, "--in", input.path, "--count", "2"] + options
+            let without = try Programs.run(hkms, decrypt)
+            #expect(without.status == 77 && without.error.contains("--kms-token-file"), "\(without.error)")
+            let with = try Programs.run(hkms, decrypt + ["--kms-token-file", tokenFile.path])
+            #expect(with.status == 0 && with.out.hasPrefix("0.5"), "\(with.out) \(with.error)")
+            await alice.shutdown()
+        }
+    }
+}
