@@ -123,7 +123,7 @@ import Testing
                     ["kms.seal", "kms.dataKey", "kms.rewrap", "installation.key"], []
                 ),
                 (
-                    try OpenBaoAdministrator().token(
+                    try bao.token(
                         policy: Self.leastPolicy(key)
                             + "path \"transit/keys/\(key)/rotate\" { capabilities = [\"update\"] }"),
                     [], ["kms.privileges"]
