@@ -110,19 +110,20 @@ import Testing
             #expect(!root.text.contains(token))
 
             installation.endGateway()
-            let least = try OpenBaoAdministrator().token(policy: Self.leastPolicy(key))
+            let bao = try OpenBaoServer()
+            let least = try bao.token(policy: Self.leastPolicy(key))
             let cases: [(token: String, fails: Set<String>, warns: Set<String>)] = [
                 (least, [], []),
                 (
-                    try OpenBaoAdministrator().token(policy: Self.leastPolicy(key, without: "rewrap")), [],
+                    try bao.token(policy: Self.leastPolicy(key, without: "rewrap")), [],
                     ["kms.rewrap"]
                 ),
                 (
-                    try OpenBaoAdministrator().token(policy: Self.leastPolicy(key, without: "decrypt")),
+                    try bao.token(policy: Self.leastPolicy(key, without: "decrypt")),
                     ["kms.seal", "kms.dataKey", "kms.rewrap", "installation.key"], []
                 ),
                 (
-                    try OpenBaoAdministrator().token(
+                    try bao.token(
                         policy: Self.leastPolicy(key)
                             + "path \"transit/keys/\(key)/rotate\" { capabilities = [\"update\"] }"),
                     [], ["kms.privileges"]
