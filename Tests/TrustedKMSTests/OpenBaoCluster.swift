@@ -6,18 +6,20 @@ import TrustedKMSOpenBao
 final class OpenBaoCluster: Sendable {
     let addresses: [String]
     let token: String
-    var ca: String { folder.file("cluster/pki/ca.crt") }
+    var ca: String { path + "/pki/ca.crt" }
 
     private let folder: TemporaryFolder
+    private let path: String
 
     private static let script = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
         .appendingPathComponent("../../scripts/lib/openbao-raft.sh").path
 
-    private init(folder: TemporaryFolder) throws {
+    private init(folder: TemporaryFolder, path: String) throws {
         self.folder = folder
-        addresses = try String(contentsOfFile: folder.file("cluster/addresses"), encoding: .utf8)
+        self.path = path
+        addresses = try String(contentsOfFile: path + "/addresses", encoding: .utf8)
             .split(separator: "\n").map(String.init)
-        token = try String(contentsOfFile: folder.file("cluster/token"), encoding: .utf8)
+        token = try String(contentsOfFile: path + "/token", encoding: .utf8)
             .trimmingCharacters(in: .whitespacesAndNewlines)
     }
 
@@ -28,32 +30,37 @@ final class OpenBaoCluster: Sendable {
             throw ConformanceFailure("HKMS_TEST_OPENBAO_BINARY is not set: run these tests with scripts/test")
         }
         let folder = try TemporaryFolder()
+        // Where scripts/test finds it, should this process be killed.
+        let path =
+            ProcessInfo.processInfo.environment["HKMS_TEST_CLUSTERS"].map { "\($0)/\(UUID().uuidString)" }
+            ?? folder.file("cluster")
         do {
-            try await run(folder, ["start", folder.file("cluster"), binary])
-            try await body(try OpenBaoCluster(folder: folder))
+            try await run(folder, ["start", path, binary])
+            try await body(try OpenBaoCluster(folder: folder, path: path))
         } catch {
-            _ = try? await run(folder, ["stop", folder.file("cluster")])
+            _ = try? await run(folder, ["stop", path])
             throw error
         }
-        try await run(folder, ["stop", folder.file("cluster")])
+        try await run(folder, ["stop", path])
+        try FileManager.default.removeItem(atPath: path)
     }
 
     /// Kills the active server without a warning.
     /// - Returns: its number.
     func killLeader() async throws -> String {
-        try await Self.run(folder, ["kill-leader", folder.file("cluster")])
+        try await Self.run(folder, ["kill-leader", path])
             .trimmingCharacters(in: .whitespacesAndNewlines)
     }
 
     func restart(_ node: String) async throws {
-        try await Self.run(folder, ["restart", folder.file("cluster"), node])
+        try await Self.run(folder, ["restart", path, node])
     }
 
     /// One call as root.
     @discardableResult
     func administer(_ method: String, _ path: String, _ body: [String: any Sendable] = [:]) async throws -> String {
         let text = String(decoding: try JSONSerialization.data(withJSONObject: body), as: UTF8.self)
-        return try await Self.run(folder, ["api", folder.file("cluster"), method, path, text])
+        return try await Self.run(folder, ["api", self.path, method, path, text])
     }
 
     func configuration(

@@ -102,7 +102,10 @@ openbao_raft__leader() {
 
 openbao_raft_api() {
     local dir=$1 method=$2 path=$3 body=${4:-} node
-    node=$(openbao_raft__leader "$dir") || return 1
+    if ! openbao_raft__wait 60 openbao_raft__leader "$dir" || ! node=$(openbao_raft__leader "$dir"); then
+        openbao__say "no server is active, see $dir/node*.log"
+        return 1
+    fi
     printf 'header = "X-Vault-Token: %s"\n' "$(cat "$dir/token")" |
         curl --silent --show-error --fail --noproxy '*' --max-time 10 --config - --cacert "$dir/pki/ca.crt" \
             --request "$method" --data "$body" "$(openbao_raft__address "$dir" "$node")/v1/$path"
@@ -212,7 +215,7 @@ openbao_raft__kill() {
 
 openbao_raft_kill_leader() {
     local node
-    node=$(openbao_raft__leader "$1") || return 1
+    openbao_raft__wait 60 openbao_raft__leader "$1" && node=$(openbao_raft__leader "$1") || return 1
     openbao_raft__kill "$1" "$node"
     printf '%s\n' "$node"
 }
@@ -232,6 +235,10 @@ if [ "${BASH_SOURCE[0]}" = "$0" ]; then
     set -euo pipefail
     command=${1:-}
     [ "$#" -ge 2 ] || command=''
+    if [ -n "$command" ] && [ "$command" != start ] && [ ! -s "$2/addresses" ]; then
+        openbao__say "$2 holds no cluster"
+        exit 2
+    fi
     case $command in
     start | restart | stop | api) shift && "openbao_raft_$command" "$@" ;;
     kill-leader) openbao_raft_kill_leader "$2" ;;
