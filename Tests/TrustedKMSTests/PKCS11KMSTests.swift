@@ -73,7 +73,8 @@ import TrustedKMSPKCS11
         try first.remove()
     }
 
-    @Test func absentMechanismIsNamed() async throws {
+    @Test(.enabled(if: PKCS11TestToken.isRoot, PKCS11TestToken.needsRoot))
+    func absentMechanismIsNamed() async throws {
         let token = try PKCS11TestToken.openCryptoki
         for mechanism in [PKCS11MechanismChoice.gcm, .keyWrapPad] {
             let error = await failure { _ = try await token.connect(mechanism) }
@@ -108,7 +109,8 @@ import TrustedKMSPKCS11
     }
 
     /// A PIN that is wrong when an adapter at work has to log in again is tried once: this token locks at the third.
-    @Test func wrongPINIsNotTriedAgain() async throws {
+    @Test(.enabled(if: PKCS11TestToken.isRoot, PKCS11TestToken.needsRoot))
+    func wrongPINIsNotTriedAgain() async throws {
         let token = try PKCS11TestToken.openCryptoki
         let officer = try TokenOfficer()
         let kms = try await token.connect()
@@ -125,7 +127,8 @@ import TrustedKMSPKCS11
     }
 
     /// The last try before a token locks is not spent.
-    @Test func lastTryIsNotRisked() async throws {
+    @Test(.enabled(if: PKCS11TestToken.isRoot, PKCS11TestToken.needsRoot))
+    func lastTryIsNotRisked() async throws {
         let token = try PKCS11TestToken.openCryptoki
         let officer = try TokenOfficer()
         var reasons: [String] = []
@@ -140,7 +143,8 @@ import TrustedKMSPKCS11
         try await token.connect().shutdown()
     }
 
-    @Test func lockedTokenIsNamed() async throws {
+    @Test(.enabled(if: PKCS11TestToken.isRoot, PKCS11TestToken.needsRoot))
+    func lockedTokenIsNamed() async throws {
         let token = try PKCS11TestToken.openCryptoki
         let officer = try TokenOfficer()
         for _ in 0..<4 { #expect(try !officer.accepts("99999999")) }
@@ -223,7 +227,8 @@ import TrustedKMSPKCS11
     }
 
     /// By the count of opencryptoki; SoftHSM2 does not tell.
-    @Test func sessionsAreBoundedAndClosed() async throws {
+    @Test(.enabled(if: PKCS11TestToken.isRoot, PKCS11TestToken.needsRoot))
+    func sessionsAreBoundedAndClosed() async throws {
         let token = try PKCS11TestToken.openCryptoki
         let watcher = try await token.connect(sessions: 1)
         let kms = try await token.connect(sessions: 3)

@@ -3,6 +3,7 @@ import Foundation
 import Glibc
 import KeyManagement
 import SecretMemory
+import Testing
 import TrustedKMSPKCS11
 
 /// A real token that scripts/test makes, and what its administrator does to it through the same module.
@@ -15,6 +16,9 @@ struct PKCS11TestToken: Sendable {
     static var softHSM: PKCS11TestToken { get throws { try PKCS11TestToken("SOFTHSM") } }
     /// The soft token of opencryptoki: AES-CBC alone.
     static var openCryptoki: PKCS11TestToken { get throws { try PKCS11TestToken("OPENCRYPTOKI") } }
+
+    static let needsRoot: Comment = "opencryptoki's daemon needs root"
+    static var isRoot: Bool { geteuid() == 0 }
 
     private init(_ name: String) throws {
         module = try Self.variable("HKMS_TEST_\(name)_MODULE")
