@@ -2,6 +2,7 @@ import Foundation
 import KeyManagement
 import SecretMemory
 import Synchronization
+import TestSupport
 import Testing
 import TrustedKMSOpenBao
 
