@@ -201,7 +201,7 @@ let package = Package(
             dependencies: [
                 "Attestation", "CRLWEKernels", "EncryptedInference", "HomomorphicEncryption", "KeyManagement", "RLWE",
                 "SecretKeys", "SecretMemory", "ServiceKit", "StorageFiles", "StorageSQLite", "TrustedKMSOpenBao",
-                "TrustedKMSSoftware", .argumentParser, .logging,
+                "TrustedKMSPKCS11", "TrustedKMSSoftware", .argumentParser, .logging,
             ],
             swiftSettings: swiftSettings),
 

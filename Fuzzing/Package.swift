@@ -96,6 +96,8 @@ let package = Package(
             name: "TrustedKMSOpenBao", dependencies: ["KeyManagement", "SecretMemory", .nioCore],
             swiftSettings: swiftSettings),
         .target(
+            name: "TrustedKMSPKCS11", dependencies: ["KeyManagement", "SecretMemory"], swiftSettings: swiftSettings),
+        .target(
             name: "EvaluationUnit",
             dependencies: ["Attestation", "EncryptedInference", "SecretMemory", "ServerKit", "ServiceKit"],
             swiftSettings: swiftSettings),
@@ -114,7 +116,7 @@ let package = Package(
                 "Gateway",
                 "HomomorphicEncryption", "KeyManagement", "Observability", "RLWE", "SecretKeys", "SecretMemory",
                 "ServiceKit",
-                "TransportSecurity", "TrustedKMSOpenBao", "TrustedKMSSoftware", .complexModule, .crypto, .nioCore,
+                "TransportSecurity", "TrustedKMSOpenBao", "TrustedKMSPKCS11", "TrustedKMSSoftware", .complexModule, .crypto, .nioCore,
                 .product(name: "HTTPTypes", package: "swift-http-types"),
             ],
             swiftSettings: swiftSettings),

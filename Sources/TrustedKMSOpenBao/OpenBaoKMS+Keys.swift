@@ -68,8 +68,14 @@ extension OpenBaoKMS {
                 reason: "it must be of type \(Self.sealingType) with derived=true, without convergent_encryption")
         }
         guard key.softDeleted != true else { throw Self.softDeleted(name) }
-        checkedKeys.withLock { _ = $0.insert(name) }
+        checkedKeys.withLock {
+            // One for each principal where callers log in.
+            if $0.count >= Self.maximumCheckedKeys { $0 = [] }
+            $0.insert(name)
+        }
     }
+
+    private static let maximumCheckedKeys = 10_000
 
     static func softDeleted(_ name: KMSKeyName) -> KMSError {
         .keyUnusable(name, reason: "it is soft-deleted; an administrator can restore it")

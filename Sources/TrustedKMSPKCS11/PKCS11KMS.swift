@@ -13,6 +13,9 @@ public final class PKCS11KMS: TrustedKMS {
     public let provider = "pkcs11"
     public let capabilities: KMSCapabilities
 
+    /// What seals: never ``PKCS11MechanismChoice/auto``.
+    public var mechanism: PKCS11MechanismChoice { sealing.mechanism.choice }
+
     private let pool: SessionPool
     private let sealing: TokenSealing
 

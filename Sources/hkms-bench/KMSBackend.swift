@@ -2,6 +2,7 @@ import Foundation
 import KeyManagement
 import SecretMemory
 import TrustedKMSOpenBao
+import TrustedKMSPKCS11
 import TrustedKMSSoftware
 
 /// A trusted KMS that is measured: the real one, which scripts/bench kms has started. Another one is another line.
@@ -13,6 +14,8 @@ enum KMSBackend {
         ("software", software),
         ("openbao", openBao(address: "HKMS_TEST_OPENBAO_ADDRESS")),
         ("openbao-tls", openBao(address: "HKMS_TEST_OPENBAO_TLS_ADDRESS")),
+        ("softhsm", pkcs11("SOFTHSM")),
+        ("opencryptoki", pkcs11("OPENCRYPTOKI")),
     ]
 
     static var names: String { all.map(\.name).joined(separator: ", ") }
@@ -30,6 +33,15 @@ enum KMSBackend {
                 OpenBaoConfiguration(
                     address: setting(variable), authentication: .tokenFile(token),
                     caCertificateFile: setting("HKMS_TEST_OPENBAO_CA")))
+        }
+    }
+
+    private static func pkcs11(_ module: String) -> Connect {
+        { _ in
+            let token = try setting("HKMS_TEST_\(module)_TOKEN")
+            let uri = try PKCS11URI("pkcs11:token=\(token)?module-path=\(setting("HKMS_TEST_\(module)_MODULE"))")
+            return try await PKCS11KMS.connect(
+                PKCS11Configuration(uri: uri), pin: try SecretFile.read(setting("HKMS_TEST_\(module)_PIN_FILE")))
         }
     }
 

@@ -41,13 +41,13 @@ final class KMSInstallation: Sendable {
             developmentOnly: true, scryptCost: .minimum)
         try await other.createKey(key)
         let (keys, _) = try await InstallationKeys.create(
-            installation: "bench", tenant: "default", kms: other, key: key)
+            installation: "bench", tenant: "default", kms: KMSDirectory(other, key: key))
         let threads = ProcessInfo.processInfo.activeProcessorCount
         pool = ComputePool(numberOfThreads: threads, maximumQueued: 256)
         Parallelism.width = threads
         manager = KeyManager(
-            configuration: .init(installation: "bench", gateway: "bench", tenant: "default", kmsKey: key),
-            keys: keys, kms: kms,
+            configuration: .init(installation: "bench", gateway: "bench", tenant: "default"),
+            keys: keys, kms: KMSDirectory(kms, key: key),
             objects: try FileObjectStore(directory: folder.appendingPathComponent("objects").path),
             metadata: try SQLiteMetadataStore(path: folder.appendingPathComponent("metadata.sqlite").path),
             compute: BenchCompute(pool: pool), logger: Logger(label: "bench") { _ in SwiftLogNoOpLogHandler() })

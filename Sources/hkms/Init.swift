@@ -6,6 +6,7 @@ import KeyManagement
 import SecretMemory
 import ServiceKit
 import TrustedKMSOpenBao
+import TrustedKMSPKCS11
 import TrustedKMSSoftware
 
 struct Init: AsyncParsableCommand {
@@ -34,7 +35,7 @@ struct Init: AsyncParsableCommand {
     var dev = false
     @Flag(name: .long, help: "With --dev: TLS between client, gateway and unit all the same.")
     var tls = false
-    @Option(name: .long, help: "software or openbao.") var kms = "software"
+    @Option(name: .long, help: "software, openbao or pkcs11.") var kms = "software"
     @Option(name: .long, help: "Name of the KMS key that seals seeds; it is made where it is missing.")
     var key = "hkms-seeds"
     @Option(name: .long, help: "Name of the installation, in every sealing context.") var installation = "hkms"
@@ -59,14 +60,22 @@ struct Init: AsyncParsableCommand {
     @Option(name: .long, help: "File with a token that may use the key, and make it where it is missing.")
     var openbaoTokenFile: String?
     @Option(name: .long, help: "CA certificate of the server, PEM.") var openbaoCa: String?
+    @Option(name: .long, help: "Token and module: pkcs11:token=LABEL?module-path=/path/of/the/module.so")
+    var pkcs11Uri: String?
+    @Option(name: .long, help: "File with the token's user PIN.") var pkcs11PinFile: String?
 
     private var root: URL { URL(fileURLWithPath: directory) }
 
     func validate() throws {
-        guard ["software", "openbao"].contains(kms) else { throw ValidationError("--kms is software or openbao") }
+        guard ["software", "openbao", "pkcs11"].contains(kms) else {
+            throw ValidationError("--kms is software, openbao or pkcs11")
+        }
         guard KMSKeyName(key) != nil else { throw ValidationError("--key is not the name of a KMS key") }
         if kms == "openbao", openbaoAddress == nil || openbaoTokenFile == nil {
             throw ValidationError("--kms openbao needs --openbao-address and --openbao-token-file")
+        }
+        if kms == "pkcs11", pkcs11Uri == nil || pkcs11PinFile == nil {
+            throw ValidationError("--kms pkcs11 needs --pkcs11-uri and --pkcs11-pin-file")
         }
         guard (1...65535).contains(unitPort), (0...65535).contains(gatewayPort) else {
             throw ValidationError("ports are 1 to 65535")
@@ -99,10 +108,10 @@ struct Init: AsyncParsableCommand {
             at: root, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
         let kmsYAML: String
         let trustedKMS: any TrustedKMS
-        if kms == "software" {
-            (trustedKMS, kmsYAML) = try makeSoftwareKMS()
-        } else {
-            (trustedKMS, kmsYAML) = try connectOpenBao()
+        switch kms {
+        case "software": (trustedKMS, kmsYAML) = try makeSoftwareKMS()
+        case "pkcs11": (trustedKMS, kmsYAML) = try await connectPKCS11()
+        default: (trustedKMS, kmsYAML) = try connectOpenBao()
         }
         guard let keyName = KMSKeyName(key) else { throw ValidationError("--key is not the name of a KMS key") }
         let manifestKey: VerificationKey
@@ -269,7 +278,7 @@ struct Init: AsyncParsableCommand {
         let kms = try OpenBaoKMS(
             OpenBaoConfiguration(
                 address: address, mount: openbaoMount, authentication: .tokenFile(tokenFile),
-                caCertificateFile: authority))
+                caCertificateFile: authority, retryTime: .zero))
         var yaml = """
               openbao:
                 address: \(quoted(address))
@@ -278,6 +287,34 @@ struct Init: AsyncParsableCommand {
             """
         if let authority { yaml += "\n    caCertificate: \(quoted(authority))" }
         return (kms, yaml)
+    }
+
+    private func connectPKCS11() async throws -> (any TrustedKMS, String) {
+        let pinFile = URL(fileURLWithPath: pkcs11PinFile ?? "").path
+        let uri: PKCS11URI
+        do {
+            uri = try PKCS11URI(pkcs11Uri ?? "")
+        } catch {
+            throw ValidationError("--pkcs11-uri \(error)")
+        }
+        guard uri.pinFile == nil else {
+            throw ValidationError("--pkcs11-uri has a pin-source: take it out, --pkcs11-pin-file says where the PIN is")
+        }
+        let pin = try SecretFile.read(pinFile)
+        let kms: PKCS11KMS
+        do {
+            kms = try await PKCS11KMS.connect(PKCS11Configuration(uri: uri), pin: pin)
+        } catch {
+            throw FlowFailure(.kms(error))
+        }
+        // Named, so that a token that learns another mechanism does not change it.
+        let yaml = """
+              pkcs11:
+                uri: \(quoted(pkcs11Uri ?? ""))
+                pinFile: \(quoted(pinFile))
+                mechanism: \(kms.mechanism.rawValue)
+            """
+        return (CompletedKMS(kms), yaml)
     }
 
     private func tokensYAML(_ token: String) -> String {

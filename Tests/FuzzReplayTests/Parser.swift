@@ -42,6 +42,8 @@ enum Parser: String, CaseIterable, Sendable {
     case keystore
     case loginAnswer = "login-answer"
     case retryAfter = "retry-after"
+    case pkcs11Blob = "pkcs11-blob"
+    case pkcs11URI = "pkcs11-uri"
     case secretBase64 = "secret-base64"
     case secretJSON = "secret-json"
     case softwareBlob = "software-blob"
@@ -96,6 +98,8 @@ enum Parser: String, CaseIterable, Sendable {
         case .keystore: readKeystore(bytes)
         case .loginAnswer: readLoginAnswer(bytes)
         case .retryAfter: readRetryAfter(bytes)
+        case .pkcs11Blob: readPKCS11Blob(bytes)
+        case .pkcs11URI: readPKCS11URI(bytes)
         case .secretBase64: readSecretBase64(bytes)
         case .secretJSON: readSecretJSON(bytes)
         case .softwareBlob: readSoftwareBlob(bytes)

@@ -1,6 +1,7 @@
 import Foundation
 import KeyManagement
 import TrustedKMSOpenBao
+import TrustedKMSPKCS11
 import TrustedKMSSoftware
 
 /// An answer of the KMS, searched as the adapter does.
@@ -72,4 +73,17 @@ func readSoftwareBlob(_ bytes: [UInt8]) {
     guard let blob = SoftwareBlob(parsing: KMSSealedBlob(bytes: bytes, keyVersion: nil)) else { return }
     let written = SoftwareBlob.encode(version: blob.version, box: Array(blob.box))
     precondition(written.bytes == bytes, "one blob has one form")
+}
+
+func readPKCS11Blob(_ bytes: [UInt8]) {
+    guard let blob = PKCS11Blob(parsing: bytes) else { return }
+    precondition(blob.sealed.bytes == bytes, "one blob has one form")
+    precondition(blob.version.number >= 1, "versions begin with 1")
+}
+
+func readPKCS11URI(_ bytes: [UInt8]) {
+    guard let uri = try? PKCS11URI(bytes: bytes) else { return }
+    precondition(uri.modulePath.hasPrefix("/") && uri.pinFile?.hasPrefix("/") != false, "paths are absolute")
+    precondition(uri.token != nil || uri.serial != nil || uri.slotID != nil, "a URI names a token")
+    precondition(!uri.modulePath.utf8.contains(0), "no path ends early")
 }

@@ -1,5 +1,6 @@
 import Attestation
 import Foundation
+import HomomorphicEncryption
 import KeyManagement
 import SecretMemory
 import Testing
@@ -10,10 +11,10 @@ import TrustedKMSSoftware
 struct DelegationTests {
     private func person(_ name: String, knownAs token: String? = nil) throws -> Requester {
         let text = Array((token ?? name).utf8)
-        let credential = try text.withUnsafeBytes { try KMSCredential(copying: $0) }
+        let credential: KMSCredential? = try text.withUnsafeBytes { text in try KMSCredential(copying: text) }
+        let known: KMSCredential = try #require(credential)
         return Requester(
-            issuer: "static", subject: name, tenant: "default", groups: ["clinic"],
-            kmsCredential: try #require(credential))
+            issuer: "static", subject: name, tenant: "default", groups: ["clinic"], kmsCredential: known)
     }
 
     private func scene() async throws -> (RewrapBench, KeyManager) {

@@ -61,7 +61,7 @@ import TrustedKMSSoftware
                 OpenBaoConfiguration(
                     address: environment["SUBJECT_ADDRESS"] ?? "", authentication: .tokenFile(folder + "/token"),
                     caCertificateFile: environment["HKMS_TEST_OPENBAO_CA"],
-                    requestTimeout: .seconds(Int(environment["SUBJECT_TIMEOUT"] ?? "") ?? 30)))
+                    requestTimeout: .seconds(Int(environment["SUBJECT_TIMEOUT"] ?? "") ?? 30), retryTime: .zero))
         }
         let (keys, _) = try await InstallationKeys.create(
             installation: "scan", tenant: "default", kms: KMSDirectory(kms, key: key))

@@ -1,6 +1,7 @@
 import Foundation
 import HKMSClient
 import ServiceKit
+import TestSupport
 import Testing
 
 /// `hkms doctor` on installations that are well, and on ones that are spoilt in one way each.
@@ -109,19 +110,20 @@ import Testing
             #expect(!root.text.contains(token))
 
             installation.endGateway()
-            let least = try OpenBaoAdministrator().token(policy: Self.leastPolicy(key))
+            let bao = try OpenBaoServer()
+            let least = try bao.token(policy: Self.leastPolicy(key))
             let cases: [(token: String, fails: Set<String>, warns: Set<String>)] = [
                 (least, [], []),
                 (
-                    try OpenBaoAdministrator().token(policy: Self.leastPolicy(key, without: "rewrap")), [],
+                    try bao.token(policy: Self.leastPolicy(key, without: "rewrap")), [],
                     ["kms.rewrap"]
                 ),
                 (
-                    try OpenBaoAdministrator().token(policy: Self.leastPolicy(key, without: "decrypt")),
+                    try bao.token(policy: Self.leastPolicy(key, without: "decrypt")),
                     ["kms.seal", "kms.dataKey", "kms.rewrap", "installation.key"], []
                 ),
                 (
-                    try OpenBaoAdministrator().token(
+                    try bao.token(
                         policy: Self.leastPolicy(key)
                             + "path \"transit/keys/\(key)/rotate\" { capabilities = [\"update\"] }"),
                     [], ["kms.privileges"]
@@ -167,18 +169,18 @@ import Testing
     func silent() async throws {
         let environment = ProcessInfo.processInfo.environment
         let address = try #require(environment["HKMS_TEST_OPENBAO_ADDRESS"].flatMap { URL(string: $0) })
-        let relay = try TCPRelay(to: try #require(address.port))
-        defer { relay.stop() }
+        let relay = try await FaultProxy(to: try #require(address.port))
         try await Installation.use(.openbao, openBaoAddress: "http://127.0.0.1:\(relay.port)", tls: true) {
             installation in
-            relay.pause()
+            try await relay.set(.stalling)
             let doctor = try Doctor(installation.folder, "--limit", "2")
-            relay.resume()
+            try await relay.set(.none)
             #expect(doctor.status == 1, "\(doctor.text)")
             #expect(doctor.checks["kms.health"]?.detail == "no answer within 2 s", "\(doctor.text)")
             #expect(doctor.checks["kms.key"]?.outcome == "skipped")
             #expect(doctor.checks["tls.listen"]?.outcome == "ok" && doctor.checks["storage.objects"]?.outcome == "ok")
         }
+        try await relay.stop()
     }
 
     @Test("memory that cannot be locked is warned of in development, with the limit to raise")

@@ -321,6 +321,43 @@ import TrustedKMSOpenBao
         }
     }
 
+    @Test func whatElseIsConfiguredIsChecked() throws {
+        func error(
+            addresses: [String] = ["https://bao.example.com"], authentication: OpenBaoAuthentication? = nil,
+            delegation: OpenBaoDelegation? = nil, retryTime: Duration = .zero
+        ) throws -> OpenBaoConfigurationError? {
+            let authentication = try authentication ?? .token(OpenBaoTestServer.token("token"))
+            do throws(OpenBaoConfigurationError) {
+                _ = try OpenBaoConfiguration(
+                    addresses: addresses, authentication: authentication, delegation: delegation,
+                    retryTime: retryTime)
+                return nil
+            } catch {
+                return error
+            }
+        }
+        let good = "https://bao.example.com"
+        #expect(try error(addresses: [good, good + ":8200"]) == nil)
+        #expect(try error(addresses: []) == .invalidAddressCount)
+        #expect(try error(addresses: [String](repeating: good, count: 17)) == .invalidAddressCount)
+        guard case .plainHTTP = try error(addresses: [good, "http://bao.example.com"]) else {
+            throw ConformanceFailure("every address is checked")
+        }
+        #expect(try error(authentication: .jwt(role: "a b", tokenFile: "f")) == .invalidRole)
+        #expect(try error(authentication: .jwt(role: "r", tokenFile: "f", mount: "../x")) == .invalidMount)
+        #expect(try error(delegation: OpenBaoDelegation(role: "hkms-user")) == nil)
+        for role in ["", "a\"b", String(repeating: "r", count: 1025)] {
+            #expect(try error(delegation: OpenBaoDelegation(role: role)) == .invalidRole)
+        }
+        #expect(try error(delegation: OpenBaoDelegation(mount: "a//b", role: "r")) == .invalidMount)
+        for prefix in ["", "-a", ".a", "a/b", "a b", String(repeating: "p", count: 65)] {
+            #expect(try error(delegation: OpenBaoDelegation(role: "r", keyPrefix: prefix)) == .invalidKeyPrefix)
+        }
+        for time in [Duration.seconds(-1), .seconds(121)] {
+            #expect(try error(retryTime: time) == .invalidRetryTime)
+        }
+    }
+
     @Test func missingCAIsNamed() throws {
         let configuration = try OpenBaoConfiguration(
             address: "https://bao.example.com", authentication: .token(OpenBaoTestServer.token("token")),

@@ -299,4 +299,30 @@ import TrustedKMSOpenBao
             try await server.stop()
         }
     }
+
+    /// Answers to a login that no real server is made to give.
+    @Test(arguments: [
+        "", "{}", "null", #"{"auth":null}"#, #"{"auth":{"client_token":"t"}}"#,
+        #"{"auth":{"client_token":"","lease_duration":60,"renewable":true,"entity_id":"e"}}"#,
+        #"{"auth":{"client_token":"a b","lease_duration":60,"renewable":true,"entity_id":"e"}}"#,
+        #"{"auth":{"client_token":"t","lease_duration":-1,"renewable":true,"entity_id":"e"}}"#,
+        #"{"auth":{"client_token":"t","lease_duration":60,"renewable":true,"entity_id":"e","num_uses":-1}}"#,
+        #"{"auth":{"client_token":"t","lease_duration":60,"renewable":true}}"#,
+        #"{"auth":{"client_token":"t","lease_duration":60,"renewable":true,"entity_id":""}}"#,
+        #"{"auth":{"client_token":"t","lease_duration":60,"renewable":true,"entity_id":"../seeds"}}"#,
+        #"{"auth":{"client_token":"t","lease_duration":60,"renewable":true,"entity_id":"a/b"}}"#,
+        #"{"auth":{"client_token":"t","lease_duration":60,"renewable":true,"entity_id":"e\u0041"}}"#,
+    ])
+    func loginThatSaysNothingOfUseIsInvalid(_ text: String) async throws {
+        let server = try await CannedServer(["/v1/auth/jwt/login": .init(text)])
+        let kms = try OpenBaoKMS(
+            OpenBaoConfiguration(
+                address: server.address, authentication: .tokenFile("/nowhere"),
+                delegation: OpenBaoDelegation(role: "hkms-user"), retryTime: .zero))
+        let caller = try KMSCaller.holding("a.b.c")
+        let error = await failure { _ = try await kms.principalKey(of: caller) }
+        await kms.shutdown()
+        try await server.stop()
+        guard case .invalidResponse = error else { throw ConformanceFailure("\(String(describing: error))") }
+    }
 }

@@ -56,7 +56,8 @@ enum Seeds {
         case .accessPolicy: [text(Policy.builtInText), text(policy)]
         case .auditConfiguration: [text(audit)]
         case .gatewayConfiguration: [text(gateway)]
-        case .kmsConfiguration: [text(softwareKMS), text(openBao), text(appRole), text(delegated)]
+        case .kmsConfiguration:
+            [text(softwareKMS), text(openBao), text(appRole), text(delegated), text(pkcs11)]
         case .tokens: [text(tokens)]
         case .unitConfiguration: [text(unit)]
         case .yaml: [text(yaml), text(tokens), text("a: [b, {c: 1}]\n? x\n: |\n  y\n"), text("a: &b 1\nc: *b\n")]
@@ -95,6 +96,17 @@ enum Seeds {
             [
                 text(#"{"request_id": "x", "data": {"plaintext": "QUJD", "latest_version": 3}, "warnings": null}"#),
                 text(#"{"auth": {"client_token": "a\n", "renewable": true}, "data": [1.5e-3, {}, [], false]}"#),
+            ]
+        case .pkcs11Blob:
+            [
+                text("HKP1") + [1, 12, 0, 0, 0, 1] + [UInt8](repeating: 7, count: 8 + 12 + 32 + 16),
+                text("HKP1") + [3, 4, 0, 0, 0, 2] + [UInt8](repeating: 7, count: 56),
+                text("HKP1") + [5, 12, 0, 0, 1, 2] + [UInt8](repeating: 7, count: 8 + 48),
+            ]
+        case .pkcs11URI:
+            [
+                text("pkcs11:token=hkms;serial=0a%201f?module-path=/usr/lib/softhsm/libsofthsm2.so"),
+                text("pkcs11:slot-id=3;model=m;manufacturer=M%26N?module-path=/m.so&pin-source=file:/etc/hkms/pin"),
             ]
         case .softwareBlob: [text("HKS1") + [0, 0, 0, 2] + [UInt8](repeating: 7, count: 60)]
         case .storageIndex: [text("eyJjbHVzdGVyIjoiYyIsInZhbHVlIjoiMTQzIn0=")]
@@ -538,6 +550,16 @@ enum Seeds {
             jwt: {role: hkms, tokenFile: jwt, mount: kubernetes}
             delegated: {mount: jwt, role: hkms-user, keyPrefix: hkms-user-}
             retrySeconds: 20
+        """
+    private static let pkcs11 = """
+        kms:
+          provider: pkcs11
+          key: hkms-seeds
+          pkcs11:
+            uri: "pkcs11:token=hkms?module-path=/usr/lib/softhsm/libsofthsm2.so"
+            pinFile: pin
+            sessions: 4
+            mechanism: keyWrapPad
         """
 
     private static let keystore = """

@@ -46,8 +46,10 @@ struct SecretFileChecks: Sendable {
     private static func namedFiles(in section: YAMLSection?) -> [(key: String, path: String)] {
         guard let section else { return [] }
         return section.keys.flatMap { key -> [(String, String)] in
-            // Reading a section of scalars, or a scalar, as the other is an error that nobody collects here.
+            // Reading a value as what it is not is an error that nobody collects here.
             if let inner = section.optionalSection(key), !inner.keys.isEmpty { return namedFiles(in: inner) }
+            let list = section.optionalSections(key)
+            if !list.isEmpty { return list.flatMap { namedFiles(in: $0) } }
             guard key.hasSuffix("File") || key == "keystore", let path = section.optionalString(key), !path.isEmpty
             else { return [] }
             return [(key, path)]

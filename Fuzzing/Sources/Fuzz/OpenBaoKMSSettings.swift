@@ -1,0 +1,1 @@
+../../../Sources/hkms/Server/OpenBaoKMSSettings.swift

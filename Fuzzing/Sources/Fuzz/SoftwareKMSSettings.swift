@@ -1,0 +1,1 @@
+../../../Sources/hkms/Server/SoftwareKMSSettings.swift

@@ -1,0 +1,1 @@
+../../../Sources/TrustedKMSPKCS11/PKCS11URI.swift
