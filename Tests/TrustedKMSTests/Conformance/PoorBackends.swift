@@ -149,7 +149,8 @@ final class WithoutIntegrity: TrustedKMS {
     func describeKey(_ name: KMSKeyName) async throws(KMSError) -> KMSKeyDescription {
         let entry = try entry(name)
         return KMSKeyDescription(
-            name: name, type: "aes256-cbc", latestVersion: entry.latest, minimumVersion: entry.minimum)
+            name: name, type: "aes256-cbc", latestVersion: entry.latest, minimumVersion: entry.minimum,
+            earliestVersion: entry.versions.keys.min() ?? 1)
     }
 
     func checkHealth() async throws(KMSError) {}
