@@ -152,7 +152,10 @@ public final class Gateway: Sendable {
         }
         let api = router.group("v1").add(middleware: FailedAuthentications(audit: audit))
             .add(middleware: RevocationMiddleware(revocation))
-            .add(middleware: BearerMiddleware(authenticator: authenticator))
+            .add(
+                middleware: BearerMiddleware(
+                    authenticator: authenticator,
+                    takesKMSTokens: kms.all.contains { $0.placement == .perPrincipal }))
         addKeySetRoutes(to: api.group("keysets"))
         addModelRoutes(to: api.group("models"))
         addCircuitRoutes(to: api.group("circuits"))
@@ -240,6 +243,8 @@ extension HTTPField.Name {
 struct BearerMiddleware: RouterMiddleware {
     typealias Context = ServiceContext
     let authenticator: any Authenticator
+    /// Whether seeds are sealed under principals' own keys: for others nobody's credential is kept.
+    let takesKMSTokens: Bool
 
     static let unauthenticated = Problem(
         name: "unauthenticated", title: "Who are you?", status: 401,
@@ -261,10 +266,12 @@ struct BearerMiddleware: RouterMiddleware {
             throw Self.unauthenticated
         }
         context.principal = principal
-        if let field = request.headers[HTTPField.Name.kmsToken] {
-            guard let credential = try ForwardedCredential(fieldValue: field) else { throw Self.invalidKMSToken }
-            context.forwardedCredential = credential
+        guard takesKMSTokens, let field = request.headers[HTTPField.Name.kmsToken] else {
+            return try await next(request, context)
         }
+        guard let credential = try ForwardedCredential(fieldValue: field) else { throw Self.invalidKMSToken }
+        context.forwardedCredential = credential
+        defer { context.forwardedCredential = nil }
         return try await next(request, context)
     }
 

@@ -56,7 +56,11 @@ final class RequestedOperation: Sendable {
     }
 
     private init(copying other: RequestedOperation) {
-        (requester, principal, context) = (other.requester, other.principal, other.context)
+        (principal, context) = (other.principal, other.context)
+        // A caller's own credential is for the request that brought it.
+        requester = Requester(
+            issuer: other.requester.issuer, subject: other.requester.subject, tenant: other.requester.tenant,
+            groups: other.requester.groups)
         (tenant, address) = (other.tenant, other.address)
         state = Mutex(other.state.withLock { $0 })
     }

@@ -69,6 +69,24 @@ struct AuthenticatedRecords: Sendable {
         }
     }
 
+    /// Names of rows after an id, in ascending order, of whoever wrote them: what is in a row is for who reads it.
+    func ids<Row: AuthenticatedRow>(
+        _: Row.Type, after: String?, limit: Int
+    ) async throws(KeyManagementError) -> [String] {
+        let records: [MetadataRecord]
+        do {
+            records = try await store.list(collection: Row.collection, index: nil, after: after, limit: limit)
+        } catch { throw .metadataStore(error) }
+        var last = after
+        for record in records {
+            guard last.map({ $0.utf8.lexicographicallyPrecedes(record.id.utf8) }) ?? true else {
+                throw .metadataTampered(collection: Row.collection)
+            }
+            last = record.id
+        }
+        return records.map(\.id)
+    }
+
     /// Rows after an id, in ascending order.
     /// - Parameter index: nil for all of the collection.
     func page<Row: AuthenticatedRow>(

@@ -94,11 +94,11 @@ public struct CompletedKMS: ForwardingKMS {
         switch form {
         case .native: return try await inner.generateDataKey(under: key, context: context, as: caller)
         case .hashInside:
-            let dataKey = try await random(count: Self.materialBytes)
+            let dataKey = try await material()
             let sealed = try await seal(dataKey, under: key, context: context, as: caller)
             return KMSDataKey(plaintext: dataKey, sealed: sealed)
         case .derivedDataKey:
-            let material = try await random(count: Self.materialBytes)
+            let material = try await material()
             let wrapped = try await inner.seal(material, under: key, context: context, as: caller)
             let derived = try Self.derive(material, context)
             let check = derived.withUnsafeBytes { Array($0[32...]) }
@@ -147,6 +147,19 @@ public struct CompletedKMS: ForwardingKMS {
         } catch {
             throw .memory(error)
         }
+    }
+
+    /// 32 bytes that are random where one of the two generators is.
+    private func material() async throws(KMSError) -> SecretBytes {
+        let theirs = try await random(count: Self.materialBytes)
+        do throws(SecretMemoryError) {
+            var material = try SecretBytes(randomCount: Self.materialBytes)
+            guard theirs.count == Self.materialBytes else { return material }
+            material.withUnsafeMutableBytes { material in
+                theirs.withUnsafeBytes { for index in material.indices { material[index] ^= $0[index] } }
+            }
+            return material
+        } catch { throw .memory(error) }
     }
 
     // MARK: The context's hash inside

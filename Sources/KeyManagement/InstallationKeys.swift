@@ -73,6 +73,11 @@ public final class InstallationKeys: Sendable {
         } catch { throw KeyManagementError(error) }
     }
 
+    /// Version of the KMS key that sealed it; nil where the KMS tells none.
+    public static func keyVersion(of sealed: [UInt8]) -> Int? {
+        (try? SealedObject.parse(sealed, limit: 2))?.first?.blob.keyVersion
+    }
+
     private static let secretBytes = 32
     private static let name = "the installation's sealed signing key"
 

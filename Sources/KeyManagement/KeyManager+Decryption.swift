@@ -69,6 +69,7 @@ extension KeyManager {
         guard (1...Self.maximumVectors).contains(ciphertexts.count) else {
             throw .invalidRequest(reason: "1 to \(Self.maximumVectors) ciphertexts in one request")
         }
+        let generation = secretKeys?.generation ?? 0
         let row = try await activeRow(keySet, for: requester).row
         let manifest = try await manifest(row).body
         let flooding = manifest.policy.flooding
@@ -119,6 +120,7 @@ extension KeyManager {
         let cacheName = caller == .service ? SecretKeyCache.Name(keySet: keySet, manifest: row.manifest) : nil
         let cached = cacheName.flatMap { secretKeys?.take($0) }
         var opened: SeedHolder?
+        let asked = ContinuousClock.now
         if cached == nil {
             do {
                 opened = try await timed("open", &timings) {
@@ -156,7 +158,7 @@ extension KeyManager {
                 key = try await timed("secretKeyFromSeed", &timings) {
                     try await compute.run { try KeySetMaterial(seed, context: context).secret }
                 }
-                if let cacheName { secretKeys?.keep(key, as: cacheName) }
+                if let cacheName { secretKeys?.keep(key, as: cacheName, opened: asked, generation: generation) }
             }
             let vectors = try await timed("decryption", &timings) {
                 try await compute.run {

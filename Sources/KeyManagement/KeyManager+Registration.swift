@@ -325,7 +325,13 @@ extension KeyManager {
     /// Removes what an attempt stored, but no key set that came of it after all: its row may have been rolled back.
     private func removeLeftovers(of keySet: String) async throws(KeyManagementError) {
         guard try await !rowExists(keySet) else { return }
+        let hadManifest: Bool
+        do {
+            hadManifest = try await !objects.list(prefix: "keysets/\(keySet)/manifest-").isEmpty
+        } catch { throw .objectStore(error) }
         try await removeObjects(of: keySet)
+        // A metadata store that was rolled back knows no row of a key set that existed: its key stays then.
+        guard !hadManifest else { return }
         guard kms.current.placement == .perKeySet, let key = KMSKeyName("\(kms.current.key)-\(keySet)") else { return }
         do { try await kms.current.kms.destroyKey(key) } catch .keyNotFound {} catch { throw .kms(error) }
     }

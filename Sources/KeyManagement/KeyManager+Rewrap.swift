@@ -17,15 +17,21 @@ public enum RewrapOutcome: Sendable, Hashable {
 /// Where seals go.
 struct RewrapTarget: Sendable {
     let kms: ConfiguredKMS
-    /// Of the shared key; nil where the KMS tells no versions.
-    let version: Int?
-    /// Key sets that are sealed elsewhere stay where they are, but for those of this KMS.
+    /// Of the shared key; what a seal must have at least.
+    let version: Int
+    /// Key sets that are sealed elsewhere stay where they are.
     let from: String
+    /// Whether keys of single key sets get a version, and seals whose version nobody tells are made anew.
+    let isFirstPass: Bool
     /// Whether keys of single key sets get a version.
     let addsOwnVersions: Bool
     /// Whether their older ones are destroyed.
     let retiresOwnVersions: Bool
     let isDryRun: Bool
+    /// Throws where the job is somebody else's by now.
+    var fence: @Sendable () async throws -> Void = {}
+
+    var moves: Bool { from != kms.name }
 }
 
 extension KeyManager {
@@ -39,33 +45,32 @@ extension KeyManager {
             guard let stored = try await records.read(KeySetRow.self, id: keySet) else { throw .unknownKeySet(keySet) }
             guard stored.row.state != .destroyed else { return .destroyed }
             let signed = try await manifest(stored.row)
-            let manifest = signed.body
-            let sealing = manifest.sealing
-            guard sealing.provider == target.from, sealing.mode != .ephemeral else { return .upToDate }
-            let moves = target.from != target.kms.name
-            if sealing.authority == .principal, moves { return .waitsForPrincipal }
-            let kind: SealChange = moves ? .move : .rewrap
-            let ownKey = KMSKeyName(sealing.keyName).flatMap { key in
-                sealing.keyName.hasSuffix("-\(keySet)") && sealing.authority != .principal ? key : nil
+            let (manifest, sealing) = (signed.body, signed.body.sealing)
+            let isThere = sealing.provider == target.kms.name
+            guard isThere && !target.moves || sealing.provider == target.from, sealing.mode != .ephemeral else {
+                if isThere, !target.isDryRun { try await removeStaleSeals(signed) }
+                return .upToDate
             }
-            if kind == .rewrap, try await isLatest(sealing, target), ownKey == nil || !target.addsOwnVersions {
+            if target.moves {
+                if try waits(sealing, for: target.kms) { return .waitsForPrincipal }
+                try requireRoom(sealing, at: target.kms)
+            }
+            let ownKey = sealing.authority == .principal ? nil : ownKey(sealing, keySet)
+            if !target.moves, try await isLatest(sealing, target), ownKey == nil || !target.addsOwnVersions {
                 if !target.isDryRun {
                     try await removeStaleSeals(signed)
                     if let ownKey { try await retire(ownKey, sealing, target) }
                 }
                 return .upToDate
             }
-            guard !moves || target.kms.kms.capabilities.sealing == .secrets || sealing.mode == .envelope else {
-                throw .invalidRequest(
-                    reason: "\(target.kms.name) seals data keys alone, and this key set is of mode direct")
-            }
             if target.isDryRun { return .wouldRewrap }
             do {
                 let sealed = try await sealedObjects(manifest)
-                if let ownKey, kind == .rewrap, target.addsOwnVersions { try await target.kms.kms.rotateKey(ownKey) }
-                let fresh = try await reseal(sealed, manifest, kind, at: target.kms, as: .service)
-                guard try await replace(manifest, by: fresh, in: stored) else { continue }
-                if let ownKey, kind == .rewrap { try await retire(ownKey, fresh.sealing, target) }
+                if let ownKey, !target.moves, target.addsOwnVersions { try await target.kms.kms.rotateKey(ownKey) }
+                let fresh = try await reseal(
+                    sealed, manifest, target.moves ? .move : .rewrap, at: target.kms, as: .service)
+                guard try await replace(manifest, by: fresh, in: stored, fence: target.fence) else { continue }
+                if let ownKey, !target.moves { try await retire(ownKey, fresh.sealing, target) }
                 return .rewrapped
             } catch {
                 if case KeyManagementError.objectMissing = error,
@@ -77,7 +82,39 @@ extension KeyManager {
                 throw error is UniformFailure ? .objectTampered("sealed seed") : KeyManagementError(error)
             }
         }
-        throw .metadataStore(.unavailable(reason: "too many writers at one key set"))
+        throw .internalFailure(reason: "too many writers at one key set: run it again")
+    }
+
+    /// Whether only its principal can move a key set.
+    /// - Throws: `invalidRequest` where it could not be moved with them either, or the other way round.
+    private func waits(
+        _ sealing: KeySetManifest.Sealing, for target: ConfiguredKMS
+    ) throws(KeyManagementError) -> Bool {
+        switch (sealing.authority == .principal, target.placement == .perPrincipal) {
+        case (true, true): return true
+        case (false, false): return false
+        case (true, false):
+            throw .invalidRequest(
+                reason: "it is sealed under its principal's own key, and \(target.name) has no keys of principals: "
+                    + "it stays where it is")
+        case (false, true):
+            throw .invalidRequest(
+                reason: "\(target.name) seals under keys of principals, whose credentials an operator has not: "
+                    + "it stays where it is")
+        }
+    }
+
+    private func requireRoom(
+        _ sealing: KeySetManifest.Sealing, at target: ConfiguredKMS
+    ) throws(KeyManagementError) {
+        guard target.kms.capabilities.sealing == .secrets || sealing.mode == .envelope else {
+            throw .invalidRequest(reason: "\(target.name) seals data keys alone, and this key set is of mode direct")
+        }
+    }
+
+    /// The key that is this key set's alone; nil where it shares one.
+    private func ownKey(_ sealing: KeySetManifest.Sealing, _ keySet: String) -> KMSKeyName? {
+        sealing.keyName.hasSuffix("-\(keySet)") ? KMSKeyName(sealing.keyName) : nil
     }
 
     /// Moves a key set of a principal's own key to the current KMS, while the principal's credential is at hand. It
@@ -122,8 +159,10 @@ extension KeyManager {
     private func isLatest(
         _ sealing: KeySetManifest.Sealing, _ target: RewrapTarget
     ) async throws(KeyManagementError) -> Bool {
-        guard let version = sealing.keyVersion, let key = KMSKeyName(sealing.keyName) else { return false }
-        if key == target.kms.key { return version == target.version }
+        guard let key = KMSKeyName(sealing.keyName) else { throw .objectTampered("manifest") }
+        // What nobody tells the version of is made anew once.
+        guard let version = sealing.keyVersion else { return !target.isFirstPass }
+        if key == target.kms.key { return version >= target.version }
         do { return version >= (try await target.kms.kms.describeKey(key).latestVersion) } catch { throw .kms(error) }
     }
 
@@ -146,7 +185,7 @@ extension KeyManager {
     ) async throws -> FreshSeal {
         var sealing = manifest.sealing
         sealing.epoch += 1
-        sealing.earlier = Self.merged(sealing.earlier, with: sealing.place)
+        sealing.earlier = [SealingPlace].merged(sealing.earlier, with: sealing.place)
         var fresh = FreshSeal(sealing: sealing)
         guard let oldKey = KMSKeyName(sealing.keyName) else { throw KeyManagementError.objectTampered("manifest") }
         let object: SealingContext.Object = sealed.dataKey == nil ? .seed : .dataKey
@@ -186,22 +225,18 @@ extension KeyManager {
         return fresh
     }
 
-    /// Each key once, with its latest version.
-    private static func merged(_ earlier: [SealingPlace]?, with place: SealingPlace) -> [SealingPlace] {
-        var places = earlier ?? []
-        if let index = places.firstIndex(where: { $0.provider == place.provider && $0.keyName == place.keyName }) {
-            places[index].keyVersion = [places[index].keyVersion, place.keyVersion].compactMap { $0 }.max()
-        } else {
-            places.append(place)
-        }
-        return places
-    }
-
     /// Stores a fresh seal and makes its manifest the current one; what it replaces is removed.
     /// - Returns: false where another writer was first. Nothing of it is left then.
     private func replace(
-        _ manifest: KeySetManifest, by fresh: FreshSeal, in stored: Stored<KeySetRow>
+        _ manifest: KeySetManifest, by fresh: FreshSeal, in stored: Stored<KeySetRow>,
+        fence: () async throws -> Void = {}
     ) async throws(KeyManagementError) -> Bool {
+        // Before storage has it: whoever destroys the key set meanwhile must know of a copy that storage may keep.
+        let place = fresh.sealing.place
+        let noted = try await change(manifest.keySet) { row throws(KeyManagementError) in
+            row.attempted = .merged(row.attempted, with: place)
+        }
+        guard noted.state != .destroyed, noted.manifest == stored.row.manifest else { return false }
         var body = manifest
         body.version += 1
         body.sealing = fresh.sealing
@@ -212,7 +247,8 @@ extension KeyManager {
             }
             signed = try SignedStatement(body, by: keys.manifestKey)
             try await store(signed)
-            guard try await install(signed, in: stored) else {
+            try await fence()
+            guard try await install(signed, over: manifest) else {
                 // Their names are of their content: nobody else's go with them.
                 for (name, _) in fresh.objects { try? await objects.delete(objectKey(body.keySet, name)) }
                 return false
@@ -224,25 +260,22 @@ extension KeyManager {
         return true
     }
 
-    /// Makes a stored manifest the current one, in place of that which `stored` names.
+    /// Makes a stored manifest the current one, in place of `old`.
     /// - Returns: false where another manifest became current meanwhile.
     private func install(
-        _ signed: SignedStatement<KeySetManifest>, in stored: Stored<KeySetRow>
+        _ signed: SignedStatement<KeySetManifest>, over old: KeySetManifest
     ) async throws(KeyManagementError) -> Bool {
-        var current = stored
         for _ in 0..<100 {
+            // Counters change often, and that is no reason to seal again.
+            guard var current = try await records.read(KeySetRow.self, id: old.keySet),
+                current.row.manifestVersion == old.version, current.row.state != .destroyed
+            else { return false }
             current.row.manifestVersion = signed.body.version
             current.row.manifest = signed.digest
             do {
                 try await records.apply([try records.update(current)])
                 return true
-            } catch .metadataStore(.conflict) {
-                // Counters change often, and that is no reason to seal again.
-                guard let newer = try await records.read(KeySetRow.self, id: stored.id),
-                    newer.row.manifest == stored.row.manifest
-                else { return false }
-                current = newer
-            }
+            } catch .metadataStore(.conflict) { continue }
         }
         return false
     }
@@ -308,4 +341,25 @@ extension KeyManager.FreshSeal {
         }
         return SealedKeySet(seed: seed, dataKey: dataKey)
     }
+}
+
+extension [SealingPlace] {
+    /// Each key once, with its latest version; without one where a version was not told.
+    static func merged(_ places: [SealingPlace]?, with place: SealingPlace) -> [SealingPlace] {
+        var places = places ?? []
+        if let index = places.firstIndex(where: { $0.isSameKey(as: place) }) {
+            if let known = places[index].keyVersion, let added = place.keyVersion {
+                places[index].keyVersion = Swift.max(known, added)
+            } else {
+                places[index].keyVersion = nil
+            }
+        } else {
+            places.append(place)
+        }
+        return places
+    }
+}
+
+extension SealingPlace {
+    func isSameKey(as other: SealingPlace) -> Bool { provider == other.provider && keyName == other.keyName }
 }

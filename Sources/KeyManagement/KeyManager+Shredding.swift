@@ -1,90 +1,118 @@
 import Attestation
 
 /// When what was destroyed cannot be opened by anybody any more.
+///
+/// Nothing is concluded from what a KMS has not: a name that another server does not know proves nothing. What this
+/// installation has itself destroyed counts, and nothing else.
 extension KeyManager {
-    /// Marks destroyed key sets as shredded whose every seal, the present one and earlier ones, is under a key, or a
-    /// version of one, that the KMS has destroyed.
-    /// - Returns: how many became so.
-    func markShredded() async throws(KeyManagementError) -> Int {
-        var known = DestroyedPlaces(kms: kms)
+    /// Refuses to go on where something is sealed below a version that is about to be destroyed. A last look, at what
+    /// storage holds and not at what a pass has counted.
+    /// - Throws: `invalidRequest`, naming the first such key set.
+    func requireNothingSealed(below version: Int, at configured: ConfiguredKMS) async throws(KeyManagementError) {
+        var known: Set<String> = []
+        let keys: [ObjectKey]
+        do { keys = try await objects.list(prefix: "keysets/") } catch { throw .objectStore(error) }
+        for key in keys {
+            let parts = key.value.split(separator: "/")
+            guard parts.count == 3, parts[2].hasPrefix("sealed-") else { continue }
+            let keySet = String(parts[1])
+            guard known.insert(keySet).inserted else { continue }
+            guard let row = try await records.read(KeySetRow.self, id: keySet)?.row else {
+                throw .invalidRequest(
+                    reason:
+                        "storage has a seal of \(keySet), of which the metadata store has no row: nothing is retired. "
+                        + "A registration may be under way; else restore the row, or remove the objects")
+            }
+            guard row.state != .destroyed else { continue }
+            let sealing = try await manifest(row).body.sealing
+            guard sealing.keyName == configured.key.value else { continue }
+            guard sealing.provider == configured.name, let own = sealing.keyVersion, own >= version else {
+                throw .invalidRequest(
+                    reason: "\(keySet) is sealed under \(sealing.keyName) version "
+                        + "\(sealing.keyVersion.map(String.init) ?? "unknown") of \(sealing.provider): nothing is retired"
+                )
+            }
+        }
+    }
+
+    /// Notes for all destroyed key sets that the versions of `place`'s key up to its own are gone.
+    /// - Returns: of how many nothing is left since.
+    func markShredded(_ place: SealingPlace) async throws(KeyManagementError) -> Int {
         var count = 0
         var cursor: String?
         while true {
             let page = try await records.page(KeySetRow.self, after: cursor, limit: 256)
-            for stored in page where stored.row.state == .destroyed && stored.row.shredded == nil {
-                guard let manifest = try? await manifest(stored.row).body else { continue }
-                if try await known.haveAll(manifest.sealing.places) {
-                    try await noteShredded(stored.row.keySet)
-                    count += 1
-                }
-            }
-            guard let last = page.last, page.count == 256 else { return count }
+            guard let last = page.last else { return count }
             cursor = last.id
+            for stored in page where stored.row.state == .destroyed && stored.row.shredded == nil {
+                if try await note([place], goneFor: stored.row).shredded != nil { count += 1 }
+            }
         }
     }
 
-    /// Shreds a destroyed key set that has a key of its own.
+    /// Shreds a destroyed key set that has keys of its own.
     /// - Returns: the row, with the date where nobody can open it any more.
     func shredOwnKey(of row: KeySetRow) async -> KeySetRow {
         guard row.state == .destroyed, row.shredded == nil, let manifest = try? await manifest(row).body else {
             return row
         }
+        let own = places(row, manifest).filter { $0.keyName.hasSuffix("-\(row.keySet)") }
+        guard !own.isEmpty else { return row }
         do {
-            for place in manifest.sealing.places where place.keyName.hasSuffix("-\(row.keySet)") {
-                guard let key = KMSKeyName(place.keyName) else { continue }
-                do {
-                    try await kms.kms(named: place.provider).kms.destroyKey(key)
-                } catch KMSError.keyNotFound {}
+            // Written down first: a key that is not there afterwards was destroyed here.
+            let known = row.destroying ?? []
+            try await change(row.keySet) { row throws(KeyManagementError) in row.destroying = own }
+            var gone: [SealingPlace] = []
+            for place in own where await destroyKey(of: place, wasTried: known.contains { $0.isSameKey(as: place) }) {
+                gone.append(SealingPlace(provider: place.provider, keyName: place.keyName, keyVersion: .max))
             }
-            var known = DestroyedPlaces(kms: kms)
-            guard try await known.haveAll(manifest.sealing.places) else { return row }
-            return try await noteShredded(row.keySet)
+            return try await note(gone, goneFor: row)
         } catch {
-            // The tombstone stands. Destroying it again tries again.
             logger.warning(
-                "the key of a destroyed key set is not destroyed yet",
+                "what was shredded of a destroyed key set is not noted",
                 metadata: ["keySet": "\(row.keySet)", "reason": "\(error)"])
             return row
         }
     }
 
-    @discardableResult
-    private func noteShredded(_ keySet: String) async throws(KeyManagementError) -> KeySetRow {
-        let now = clock()
-        return try await change(keySet) { row in row.shredded = row.shredded ?? now }
-    }
-}
-
-/// Which keys and versions of them are gone, each KMS asked once a key.
-private struct DestroyedPlaces {
-    let kms: KMSDirectory
-    /// Lowest version that is left, by KMS and key; nil where there is no such key any more.
-    private var earliest: [SealingPlace: Int?] = [:]
-
-    init(kms: KMSDirectory) { self.kms = kms }
-
-    /// - Throws: where a KMS does not answer: nothing is known of its keys then.
-    mutating func haveAll(_ places: [SealingPlace]) async throws(KeyManagementError) -> Bool {
-        for place in places where try await !has(place) { return false }
-        return true
-    }
-
-    private mutating func has(_ place: SealingPlace) async throws(KeyManagementError) -> Bool {
-        let key = SealingPlace(provider: place.provider, keyName: place.keyName, keyVersion: nil)
-        if earliest[key] == nil {
-            // What is not configured any more cannot be asked: nothing is claimed of it.
-            guard let known = try? kms.kms(named: place.provider), let name = KMSKeyName(place.keyName) else {
-                return false
-            }
-            do {
-                earliest[key] = .some(try await known.kms.describeKey(name).earliestVersion)
-            } catch .keyNotFound {
-                earliest[key] = .some(nil)
-            } catch { throw .kms(error) }
+    /// - Parameter wasTried: whether an earlier attempt was written down, so that no key is what it left.
+    private func destroyKey(of place: SealingPlace, wasTried: Bool) async -> Bool {
+        guard let key = KMSKeyName(place.keyName), let known = try? kms.kms(named: place.provider) else { return false }
+        do throws(KMSError) {
+            try await known.kms.destroyKey(key)
+            return true
+        } catch {
+            if case .keyNotFound = error { return wasTried }
+            // The tombstone stands. Destroying it again tries again.
+            logger.warning(
+                "the key of a destroyed key set is not destroyed yet",
+                metadata: ["key": "\(key)", "reason": "\(error)"])
+            return false
         }
-        guard case .some(let left) = earliest[key] else { return false }
-        guard let left else { return true }
-        guard let version = place.keyVersion else { return false }
-        return version < left
+    }
+
+    /// Every place in which something can be that opens the seed.
+    private func places(_ row: KeySetRow, _ manifest: KeySetManifest) -> [SealingPlace] {
+        (row.attempted ?? []).reduce(manifest.sealing.places) { .merged($0, with: $1) }
+    }
+
+    private func note(
+        _ gone: [SealingPlace], goneFor row: KeySetRow
+    ) async throws(KeyManagementError) -> KeySetRow {
+        guard let manifest = try? await manifest(row).body else { return row }
+        let places = places(row, manifest)
+        let now = clock()
+        guard !gone.isEmpty else { return row }
+        return try await change(row.keySet) { row throws(KeyManagementError) in
+            row.gone = gone.reduce(row.gone) { .merged($0, with: $1) }
+            let isGone = places.allSatisfy { place in
+                row.gone?.contains { gone in
+                    guard gone.isSameKey(as: place), let last = gone.keyVersion else { return false }
+                    // A whole key has no version that is left.
+                    return last == .max || place.keyVersion.map { $0 <= last } ?? false
+                } ?? false
+            }
+            if isGone { row.shredded = row.shredded ?? now }
+        }
     }
 }

@@ -108,7 +108,10 @@ public final class KeyManager: Sendable {
         let stored = try await row(keySet, for: requester)
         switch stored.row.standing {
         case .active: return stored
-        case .destroyed: throw .keySetDestroyed(keySet)
+        case .destroyed:
+            // By another process, perhaps.
+            secretKeys?.forget(keySet)
+            throw .keySetDestroyed(keySet)
         case let standing:
             // A store did not take the manifest of the suspension when the failures were counted.
             if stored.row.state != standing { _ = try? await transition(keySet, to: standing) }

@@ -86,6 +86,12 @@ public struct RewrapProgress: Sendable, Hashable, Codable {
         }
     }
 
+    /// What a further pass finds: who was sealed anew, what failed this time.
+    mutating func beginPass(isFirst: Bool) {
+        (failed, failures) = (0, [])
+        if isFirst { (seen, rewrapped, upToDate, waiting, destroyed) = (0, 0, 0, 0, 0) }
+    }
+
     mutating func count(failure: String) {
         seen += 1
         failed += 1
@@ -126,13 +132,12 @@ struct RewrapJobRow: AuthenticatedRow {
     var runner: String
     var started: Date
     var updated: Date
-    /// Latest version of the shared key before one was added.
-    var versionBefore: Int?
-    /// Key sets up to this id are done in this pass.
-    var cursor: String?
-    var pass = 0
-    /// Key sets that were sealed anew in this pass: a further one looks for those that came meanwhile.
-    var changedInPass = 0
+    var addsVersion: Bool
     var retiresOldVersions: Bool
+    /// Latest version of the shared key before one was added.
+    var versionBefore: Int
+    /// What every seal must have at least, and below which versions are destroyed; nil before it was added. Whatever is
+    /// added meanwhile by others changes nothing.
+    var version: Int?
     var progress: RewrapProgress
 }

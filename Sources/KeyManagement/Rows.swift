@@ -20,6 +20,12 @@ struct KeySetRow: AuthenticatedRow {
     var destroyed: Date?
     /// When it was seen that nothing is left that opens the seed.
     var shredded: Date?
+    /// Where a seal of it was about to be made: storage may have one that no manifest ever named.
+    var attempted: [SealingPlace]?
+    /// Of all these places, those whose key or versions this installation has itself destroyed.
+    var gone: [SealingPlace]?
+    /// Keys of its own that were about to be destroyed.
+    var destroying: [SealingPlace]?
     var encryptions = 0
     var decryptions = 0
     /// Decryptions left; nil for no limit.

@@ -38,62 +38,82 @@ final class SecretKeyCache: Sendable {
         var lastUse: ContinuousClock.Instant
     }
 
+    private struct State {
+        var entries: [Name: Entry] = [:]
+        /// One more with everything that is forgotten: what was opened before it is not kept after it.
+        var generation = 0
+        var isSweeping = false
+    }
+
     private let limits: SecretKeyCaching
-    private let entries = Mutex<[Name: Entry]>([:])
+    private let state = Mutex(State())
 
     init(_ limits: SecretKeyCaching) { self.limits = limits }
 
-    /// How many there are now.
-    var count: Int { entries.withLock { $0.count } }
+    /// To be read before a key set's row is.
+    var generation: Int { state.withLock { $0.generation } }
 
-    /// A key for one decryption; nil where there is none any more.
+    /// A key for one decryption; nil where there is none any more. Those of other manifests of the key set go.
     func take(_ name: Name) -> SecretKeyHolder? {
         let now = ContinuousClock.now
-        return entries.withLock { entries in
-            guard var entry = entries[name] else { return nil }
+        return state.withLock { state in
+            for other in state.entries.keys where other.keySet == name.keySet && other != name {
+                state.entries[other] = nil
+            }
+            guard var entry = state.entries[name] else { return nil }
             guard now < entry.end, entry.usesLeft > 0 else {
-                entries[name] = nil
+                state.entries[name] = nil
                 return nil
             }
             entry.usesLeft -= 1
             entry.lastUse = now
-            entries[name] = entry.usesLeft > 0 ? entry : nil
+            state.entries[name] = entry.usesLeft > 0 ? entry : nil
             return entry.key
         }
     }
 
     /// Keeps a key that was just derived. Those that were not used for longest make room.
-    func keep(_ key: SecretKeyHolder, as name: Name) {
+    /// - Parameters:
+    ///   - opened: when the KMS was asked.
+    ///   - generation: from before the row was read.
+    func keep(_ key: SecretKeyHolder, as name: Name, opened: ContinuousClock.Instant, generation: Int) {
         let bytes = key.byteCount
         guard bytes <= limits.bytes, limits.uses > 0, limits.age > .zero else { return }
-        let now = ContinuousClock.now
-        entries.withLock { entries in
-            entries[name] = Entry(
-                key: key, bytes: bytes, end: now + limits.age, usesLeft: limits.uses, lastUse: now)
-            while entries.values.reduce(0, { $0 + $1.bytes }) > limits.bytes,
-                let oldest = entries.filter({ $0.key != name }).min(by: { $0.value.lastUse < $1.value.lastUse })
+        let sweeps = state.withLock { state in
+            guard state.generation == generation else { return false }
+            state.entries[name] = Entry(
+                key: key, bytes: bytes, end: opened + limits.age, usesLeft: limits.uses, lastUse: opened)
+            while state.entries.values.reduce(0, { $0 + $1.bytes }) > limits.bytes,
+                let oldest = state.entries.filter({ $0.key != name }).min(by: { $0.value.lastUse < $1.value.lastUse })
             {
-                entries[oldest.key] = nil
+                state.entries[oldest.key] = nil
             }
+            defer { state.isSweeping = true }
+            return !state.isSweeping
         }
-        // Wiped when its time is up, whether anybody comes or not.
-        Task { [weak self, age = limits.age] in
-            try? await Task.sleep(for: age)
-            self?.removeExpired()
+        guard sweeps else { return }
+        // Wiped when their time is up, whether anybody comes or not.
+        Task { [weak self] in
+            while let end = self?.removeExpired() { try? await Task.sleep(until: end, clock: .continuous) }
         }
     }
 
     /// Wipes what is kept of a key set.
     func forget(_ keySet: String) {
-        entries.withLock { entries in
-            for name in entries.keys where name.keySet == keySet { entries[name] = nil }
+        state.withLock { state in
+            state.generation += 1
+            for name in state.entries.keys where name.keySet == keySet { state.entries[name] = nil }
         }
     }
 
-    private func removeExpired() {
+    /// - Returns: when the next one ends; nil where none is left.
+    private func removeExpired() -> ContinuousClock.Instant? {
         let now = ContinuousClock.now
-        entries.withLock { entries in
-            for (name, entry) in entries where entry.end <= now { entries[name] = nil }
+        return state.withLock { state in
+            for (name, entry) in state.entries where entry.end <= now { state.entries[name] = nil }
+            let next = state.entries.values.map(\.end).min()
+            state.isSweeping = next != nil
+            return next
         }
     }
 }

@@ -2,6 +2,7 @@ import Attestation
 import Foundation
 import KeyManagement
 import SecretMemory
+import Synchronization
 import Testing
 import TrustedKMSSoftware
 
@@ -148,8 +149,93 @@ struct ShreddingTests {
         #expect(try await bench.sealing(keySet).keyName == "new-seeds-\(keySet.id)")
         #expect(try await manager.destroy(keySet.id, as: bench.alice).erasure == .tombstoned)
         #expect(try await copy.opened(by: bench.old), "as it says")
+        // That a KMS has no such key proves nothing: it may be another server of the same name.
         try await bench.old.destroyKey(RewrapBench.oldKey)
-        #expect(try await manager.destroy(keySet.id, as: bench.alice).erasure == .shredded)
+        #expect(try await manager.destroy(keySet.id, as: bench.alice).erasure == .tombstoned)
+    }
+
+    @Test("what failed is not lost: the same command again looks at everything before it destroys a version")
+    func failedBefore() async throws {
+        let bench = try await RewrapBench()
+        let (gone, first, second) = (
+            try await bench.register(), try await bench.register(), try await bench.register(.envelope)
+        )
+        _ = try await bench.before().destroy(gone.id, as: bench.alice)
+        var request = RewrapBench.rotation
+        request.retiresOldVersions = true
+        for _ in 0..<2 {
+            let failing = FailingRewraps(inner: bench.old, failures: 1)
+            let progress = try await bench.before(wrapping: failing).rewrapAll(request)
+            #expect(progress.failed == 1 && progress.phase == .rewrapping && progress.shredded == 0)
+            for keySet in [first, second] { try await bench.opens(keySet, with: bench.before()) }
+            #expect(try await bench.old.describeKey(RewrapBench.oldKey).earliestVersion == 1)
+            if try await bench.sealing(first).keyVersion == 2, try await bench.sealing(second).keyVersion == 2 { break }
+        }
+        let progress = try await bench.before().rewrapAll(request)
+        #expect(progress.phase == .complete && progress.failed == 0 && progress.shredded == 1)
+        #expect(try await bench.old.describeKey(RewrapBench.oldKey).earliestVersion == 2)
+        for keySet in [first, second] { try await bench.opens(keySet, with: bench.before()) }
+    }
+
+    @Test("a job that could not destroy is no leave to destroy what came later")
+    func brokenOffWhileRetiring() async throws {
+        let bench = try await RewrapBench()
+        let keySet = try await bench.register()
+        var request = RewrapBench.rotation
+        request.retiresOldVersions = true
+        let denying = NoDestruction(inner: bench.old)
+        await #expect(throws: (any Error).self) {
+            _ = try await bench.before(wrapping: denying).rewrapAll(request)
+        }
+        #expect(try await bench.before().rewrapJob()?.progress.phase == .retiring)
+        // Somebody rotates the key in the KMS meanwhile, and asks for no more than a rewrap.
+        for _ in 0..<2 { try await bench.old.rotateKey(RewrapBench.oldKey) }
+        var rewrap = RewrapBench.rotation
+        rewrap.addsVersion = false
+        await #expect(throws: KeyManagementError.self) { _ = try await bench.before().rewrapAll(rewrap) }
+        let later = try await bench.register()
+        #expect(try await bench.before().rewrapAll(request).phase == .complete)
+        #expect(
+            try await bench.old.describeKey(RewrapBench.oldKey).earliestVersion == 2, "its own version, no later one")
+        for known in [keySet, later] { try await bench.opens(known, with: bench.before()) }
+    }
+
+    @Test("nothing is retired while storage has a seal that no row tells of, or one below the version")
+    func lastLook() async throws {
+        let bench = try await RewrapBench()
+        let keySet = try await bench.register()
+        let hidden = try await bench.register()
+        let name = try #require(bench.seals(hidden).first)
+        let folder = bench.folder.appendingPathComponent("objects/keysets")
+        let stray = folder.appendingPathComponent("ks-0123456789abcdef0123456789abcdef")
+        try FileManager.default.createDirectory(at: stray, withIntermediateDirectories: false)
+        try FileManager.default.copyItem(
+            at: folder.appendingPathComponent("\(hidden.id)/\(name)"), to: stray.appendingPathComponent("sealed-seed"))
+        var request = RewrapBench.rotation
+        request.retiresOldVersions = true
+        await #expect(throws: KeyManagementError.self) { _ = try await bench.before().rewrapAll(request) }
+        #expect(try await bench.old.describeKey(RewrapBench.oldKey).earliestVersion == 1)
+        try FileManager.default.removeItem(at: stray)
+        #expect(try await bench.before().rewrapAll(request).phase == .complete)
+        for known in [keySet, hidden] { try await bench.opens(known, with: bench.before()) }
+    }
+
+    @Test("a key set that is destroyed while it is sealed anew is not called shredded for the seal that it had")
+    func destroyedMeanwhile() async throws {
+        let bench = try await RewrapBench()
+        let keySet = try await bench.register()
+        let manager = bench.before()
+        let destroying = OnRewrap(inner: bench.old) {
+            _ = try? await manager.destroy(keySet.id, as: bench.alice)
+        }
+        var request = RewrapBench.rotation
+        request.retiresOldVersions = true
+        let progress = try await bench.before(wrapping: destroying).rewrapAll(request)
+        #expect(progress.phase == .complete)
+        // Whether a copy of the new seal was ever stored is not known, so it is not claimed.
+        let description = try await manager.show(keySet.id, as: bench.alice)
+        #expect(description.state == .destroyed)
+        #expect((description.shredded != nil) == (progress.shredded == 1))
     }
 
     @Test("a registration under way when the key is rotated is not lost when the old version is retired")
@@ -171,6 +257,50 @@ struct ShreddingTests {
         #expect(try await job.value.phase == .complete)
         #expect(try await bench.sealing(keySet).keyVersion == 2)
         try await bench.opens(keySet, with: bench.before())
+    }
+}
+
+/// A KMS whose first rewraps give nothing of use.
+private final class FailingRewraps: ForwardingKMS {
+    let inner: any TrustedKMS
+    private let left: Mutex<Int>
+
+    init(inner: any TrustedKMS, failures: Int) {
+        self.inner = inner
+        left = Mutex(failures)
+    }
+
+    func rewrap(
+        _ sealed: KMSSealedBlob, under key: KMSKeyName, context: SealingContext, as caller: KMSCaller
+    ) async throws(KMSError) -> KMSSealedBlob {
+        let fails = left.withLock { left in
+            defer { left -= 1 }
+            return left > 0
+        }
+        guard !fails else { throw .invalidResponse(reason: "planned") }
+        return try await inner.rewrap(sealed, under: key, context: context, as: caller)
+    }
+}
+
+/// A KMS whose credential may not destroy versions.
+private struct NoDestruction: ForwardingKMS {
+    let inner: any TrustedKMS
+
+    func destroyVersions(below version: Int, of name: KMSKeyName) async throws(KMSError) {
+        throw .denied(reason: "planned")
+    }
+}
+
+/// A KMS beside whose rewraps something else happens.
+private struct OnRewrap: ForwardingKMS {
+    let inner: any TrustedKMS
+    let body: @Sendable () async -> Void
+
+    func rewrap(
+        _ sealed: KMSSealedBlob, under key: KMSKeyName, context: SealingContext, as caller: KMSCaller
+    ) async throws(KMSError) -> KMSSealedBlob {
+        await body()
+        return try await inner.rewrap(sealed, under: key, context: context, as: caller)
     }
 }
 

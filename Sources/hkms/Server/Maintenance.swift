@@ -91,14 +91,25 @@ struct Maintenance {
 
     /// Seals the installation's own secret anew by a KMS of the configuration, in its file, which is the old one or the
     /// new one whatever happens.
-    func resealInstallation(to name: String) async throws {
+    /// - Parameters:
+    ///   - moves: whether it goes there from wherever it is; else it stays where another KMS has it.
+    ///   - version: of the key, which it has at least afterwards.
+    func resealInstallation(to name: String, moves: Bool, version: Int) async throws {
         let configuration = settings.gateway
         guard let target = installation.kms.all.first(where: { $0.name == name }) else {
             throw KeyManagementError.unknownKMS(name)
         }
+        let old = try OpenedInstallation.sealedKey(configuration)
+        let isThere = try? await InstallationKeys.open(
+            old, installation: configuration.installation, tenant: configuration.tenant, kms: KMSDirectory(target))
+        guard moves || isThere != nil else { return }
+        if isThere != nil, let own = InstallationKeys.keyVersion(of: old), own >= version { return }
         let fresh = try await InstallationKeys.resealed(
-            try OpenedInstallation.sealedKey(configuration), installation: configuration.installation,
-            tenant: configuration.tenant, kms: installation.kms, to: target)
+            old, installation: configuration.installation, tenant: configuration.tenant, kms: installation.kms,
+            to: target)
+        guard InstallationKeys.keyVersion(of: fresh).map({ $0 >= version }) ?? true else {
+            throw KeyManagementError.kms(.invalidResponse(reason: "it seals under an old version of the key"))
+        }
         let file = URL(fileURLWithPath: configuration.sealedKeyFile)
         do throws(SystemError) {
             let folder = try FileDescriptor(directory: file.deletingLastPathComponent().path)

@@ -38,17 +38,17 @@ extension KMS {
         @OptionGroup var options: KMSCommandOptions
 
         func run() async throws {
-            let job = try await Maintenance.run(config: options.config, changes: true) { maintenance in
-                let job = try await maintenance.manager.cancelRewrapJob()
-                if let job {
-                    try await maintenance.record(
-                        "kms.cancel", ["from": job.from, "to": job.to, "kind": job.kind.rawValue], outcome: "ok")
-                }
-                return job
+            // The process that is at it has the log: it ends at once, and puts that on record itself.
+            let job = try await Maintenance.run(config: options.config, changes: false) { maintenance in
+                try await maintenance.manager.cancelRewrapJob()
             }
             guard let job else {
                 throw CommandFailure(
                     title: "Nothing to cancel", detail: "no job is unfinished", fix: "See hkms kms status.")
+            }
+            try? await Maintenance.run(config: options.config, changes: true) { maintenance in
+                try await maintenance.record(
+                    "kms.cancel", ["from": job.from, "to": job.to, "kind": job.kind.rawValue], outcome: "ok")
             }
             try KMSReport.write(job, json: options.json)
         }

@@ -31,7 +31,11 @@ struct RewrapRunner {
         defer { line.clear() }
         do {
             let progress = try await maintenance.manager.rewrapAll(
-                request, begun: { try await maintenance.resealInstallation(to: request.to) },
+                request,
+                begun: { version in
+                    try await maintenance.resealInstallation(
+                        to: request.to, moves: request.kind == .migrate, version: version)
+                },
                 completed: { [parameters] keySet in
                     try await maintenance.record("kms.rewrap", keySet: keySet, parameters, outcome: "ok")
                 },

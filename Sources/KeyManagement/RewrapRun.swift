@@ -1,0 +1,263 @@
+import Attestation
+
+#if canImport(FoundationEssentials)
+    import FoundationEssentials
+#else
+    import Foundation
+#endif
+
+/// One process's share of a job that seals all key sets anew.
+struct RewrapRun {
+    let manager: KeyManager
+    let request: RewrapRequest
+    let completed: @Sendable (String) async throws -> Void
+    let report: @Sendable (RewrapProgress) -> Void
+    /// nil for a dry run.
+    private var stored: Stored<RewrapJobRow>?
+    private var progress = RewrapProgress()
+
+    private static let pageSize = 64
+    /// Passes until one finds nothing left: more of them mean that somebody works against the job.
+    private static let maximumPasses = 16
+    /// A registration that began before the key's new version may end this late.
+    private static let registrationPatience = Duration.seconds(900)
+
+    init(
+        manager: KeyManager, request: RewrapRequest, completed: @escaping @Sendable (String) async throws -> Void,
+        report: @escaping @Sendable (RewrapProgress) -> Void, stored: Stored<RewrapJobRow>?
+    ) {
+        self.manager = manager
+        self.request = request
+        self.completed = completed
+        self.report = report
+        self.stored = stored
+        if let stored { progress = stored.row.progress }
+    }
+
+    // MARK: From beginning to end
+
+    mutating func dryRun(at configured: ConfiguredKMS, latest: Int) async throws -> RewrapProgress {
+        // As if a version had been added.
+        let added = request.kind == .rotate && request.addsVersion ? 1 : 0
+        _ = try await pass(
+            to: RewrapTarget(
+                kms: configured, version: latest + added, from: request.from, isFirstPass: true,
+                addsOwnVersions: added > 0, retiresOwnVersions: false, isDryRun: true))
+        return progress
+    }
+
+    mutating func toEnd(
+        at configured: ConfiguredKMS, begun: (Int) async throws -> Void
+    ) async throws -> RewrapProgress {
+        let version = try await addedVersion(at: configured)
+        // Under way when the version was there already: they may have sealed under the one before.
+        var registrations = try await registrationsUnderWay()
+        try await begun(version)
+        for number in 0..<Self.maximumPasses {
+            let changed = try await pass(to: target(configured, version, isFirstPass: number == 0))
+            guard progress.failed == 0 else {
+                try await save { _ in }
+                return progress
+            }
+            if !registrations.isEmpty {
+                try await awaitEnd(of: registrations)
+                registrations = []
+            } else if changed == 0 {
+                try await finish(at: configured, version: version)
+                return progress
+            }
+        }
+        throw KeyManagementError.internalFailure(
+            reason: "key sets are sealed under old versions again and again: see who rotates the key, then run it again"
+        )
+    }
+
+    /// The version that seals have at least from here on, added where the job does so.
+    private mutating func addedVersion(at configured: ConfiguredKMS) async throws -> Int {
+        if let version = stored?.row.version { return version }
+        if let row = stored?.row, row.addsVersion,
+            try await configured.kms.describeKey(configured.key).latestVersion <= row.versionBefore
+        {
+            try await fence()
+            try await configured.kms.rotateKey(configured.key)
+        }
+        let version = try await configured.kms.describeKey(configured.key).latestVersion
+        progress.phase = .rewrapping
+        try await save { $0.version = version }
+        return version
+    }
+
+    private func target(_ configured: ConfiguredKMS, _ version: Int, isFirstPass: Bool) -> RewrapTarget {
+        var target = RewrapTarget(
+            kms: configured, version: version, from: request.from, isFirstPass: isFirstPass,
+            addsOwnVersions: isFirstPass && request.kind == .rotate && request.addsVersion,
+            retiresOwnVersions: request.retiresOldVersions, isDryRun: false)
+        target.fence = { [manager] in try await Self.fence(manager) }
+        return target
+    }
+
+    /// Throws where the job is another process's by now, or cancelled.
+    private func fence() async throws { try await Self.fence(manager) }
+
+    private static func fence(_ manager: KeyManager) async throws {
+        guard let row = try await manager.records.read(RewrapJobRow.self, id: RewrapJobRow.id)?.row,
+            row.runner == manager.instance, RewrapJob(row).isUnfinished
+        else { throw taken }
+    }
+
+    private static var taken: KeyManagementError {
+        .invalidRequest(reason: "another process has taken over this job, or cancelled it")
+    }
+
+    private mutating func finish(at configured: ConfiguredKMS, version: Int) async throws {
+        var retired: SealingPlace?
+        if stored?.row.retiresOldVersions == true {
+            progress.phase = .retiring
+            try await save { _ in }
+            try await manager.requireNothingSealed(below: version, at: configured)
+            try await fence()
+            try await configured.kms.setMinimumVersion(version, of: configured.key)
+            try await save { _ in }
+            try await configured.kms.destroyVersions(below: version, of: configured.key)
+            retired = SealingPlace(
+                provider: configured.name, keyName: configured.key.value, keyVersion: version - 1)
+        }
+        if let retired { progress.shredded = try await manager.markShredded(retired) }
+        progress.phase = .complete
+        try await save { _ in }
+        report(progress)
+    }
+
+    // MARK: Registrations
+
+    private func registrationsUnderWay() async throws -> Set<String> {
+        let index = RegistrationRow.Status.creating.rawValue
+        let rows = try await manager.records.list(RegistrationRow.self, index: index)
+        return Set(rows.filter { $0.row.status == .creating }.map(\.row.keySet))
+    }
+
+    /// Waits until these registrations have ended, or are given up and cannot end any more.
+    private func awaitEnd(of registrations: Set<String>) async throws {
+        let deadline = ContinuousClock.now + Self.registrationPatience
+        while true {
+            try await manager.removeAbandonedRegistrations()
+            if try await registrationsUnderWay().isDisjoint(with: registrations) { return }
+            guard ContinuousClock.now < deadline else {
+                throw KeyManagementError.internalFailure(
+                    reason: "registrations that began before the job are still under way: run it again later")
+            }
+            try await Task.sleep(for: .milliseconds(500))
+        }
+    }
+
+    // MARK: One pass over all key sets
+
+    /// - Returns: how many were sealed anew.
+    private mutating func pass(to target: RewrapTarget) async throws -> Int {
+        progress.beginPass(isFirst: target.isFirstPass)
+        var cursor: String?
+        var changed = 0
+        let pace = request.rate.map { Duration.seconds(Double(request.width) / max($0, 0.001)) }
+        while true {
+            // Names alone: a row that cannot be read is the failure of one key set.
+            let page = try await patiently { [manager, cursor] in
+                try await manager.records.ids(KeySetRow.self, after: cursor, limit: Self.pageSize)
+            }
+            for start in stride(from: 0, to: page.count, by: request.width) {
+                let begun = ContinuousClock.now
+                let group = Array(page[start..<min(start + request.width, page.count)])
+                let (outcomes, fatal) = await rewrap(group, to: target)
+                for (keySet, result) in outcomes {
+                    switch result {
+                    case .success(let outcome):
+                        if outcome == .rewrapped {
+                            changed += 1
+                            try await completed(keySet)
+                        }
+                        if target.isFirstPass || outcome == .rewrapped { progress.count(outcome) }
+                    case .failure(let error): progress.count(failure: "\(keySet): \(error)")
+                    }
+                }
+                report(progress)
+                if let fatal { throw fatal }
+                if let pace { try await Task.sleep(until: begun + pace, clock: .continuous) }
+            }
+            try await save { _ in }
+            // Until an empty page: a store may give fewer than were asked for.
+            guard let last = page.last else { return changed }
+            cursor = last
+        }
+    }
+
+    private typealias Outcome = (keySet: String, result: Result<RewrapOutcome, KeyManagementError>)
+
+    /// - Returns: what became of each, and the first error that is not of one key set.
+    private func rewrap(_ keySets: [String], to target: RewrapTarget) async -> ([Outcome], (any Error)?) {
+        await withTaskGroup(of: (String, Result<RewrapOutcome, any Error>).self) { group in
+            for keySet in keySets {
+                group.addTask { [manager, self] in
+                    do {
+                        return (keySet, .success(try await patiently { try await manager.rewrap(keySet, to: target) }))
+                    } catch { return (keySet, .failure(error)) }
+                }
+            }
+            var outcomes: [Outcome] = []
+            var fatal: (any Error)?
+            for await (keySet, result) in group {
+                switch result {
+                case .success(let outcome): outcomes.append((keySet, .success(outcome)))
+                case .failure(let error):
+                    if let error = error as? KeyManagementError, !Self.isOfAll(error) {
+                        outcomes.append((keySet, .failure(error)))
+                    } else {
+                        fatal = fatal ?? error
+                    }
+                }
+            }
+            return (outcomes, fatal)
+        }
+    }
+
+    /// Without the KMS or a store nothing goes; a credential that may not is not for one key set.
+    private static func isOfAll(_ error: KeyManagementError) -> Bool {
+        switch error {
+        case .kms(.unavailable), .kms(.throttled), .kms(.denied), .metadataStore, .objectStore: true
+        default: error == taken
+        }
+    }
+
+    /// Again and again while a KMS or store is away, with pauses that grow; as long as a KMS asks for, within the
+    /// request's patience.
+    private func patiently<Success: Sendable>(
+        _ body: @Sendable () async throws -> Success
+    ) async throws -> Success {
+        let deadline = ContinuousClock.now + request.patience
+        var pause = Duration.milliseconds(100)
+        while true {
+            do { return try await body() } catch let error as KeyManagementError {
+                let asked: Duration
+                switch error {
+                case .kms(.unavailable), .objectStore(.unavailable), .metadataStore(.unavailable): asked = pause
+                case .kms(.throttled(let seconds)): asked = seconds.map { .seconds($0) } ?? pause
+                default: throw error
+                }
+                guard ContinuousClock.now + asked < deadline else { throw error }
+                try await Task.sleep(for: asked)
+                pause = min(pause * 2, .seconds(5))
+            }
+        }
+    }
+
+    /// Writes down how far the job is.
+    /// - Throws: `invalidRequest` where another process has taken it over.
+    private mutating func save(_ change: @Sendable (inout RewrapJobRow) -> Void) async throws {
+        guard var stored else { return }
+        change(&stored.row)
+        stored.row.progress = progress
+        stored.row.updated = manager.clock()
+        do {
+            try await manager.records.apply([try manager.records.update(stored)])
+        } catch KeyManagementError.metadataStore(.conflict) { throw Self.taken }
+        self.stored = Stored(id: stored.id, index: stored.index, version: stored.version + 1, row: stored.row)
+    }
+}
