@@ -166,16 +166,18 @@ struct RewrapRun {
             for start in stride(from: 0, to: page.count, by: request.width) {
                 let begun = ContinuousClock.now
                 let group = Array(page[start..<min(start + request.width, page.count)])
-                let (outcomes, fatal) = await rewrap(group, to: target)
-                for (keySet, result) in outcomes {
-                    switch result {
-                    case .success(let outcome):
+                var fatal: (any Error)?
+                for attempt in await rewrap(group, to: target) {
+                    if let outcome = attempt.outcome {
                         if outcome == .rewrapped {
                             changed += 1
-                            try await completed(keySet)
+                            try await completed(attempt.keySet)
                         }
                         if target.isFirstPass || outcome == .rewrapped { progress.count(outcome) }
-                    case .failure(let error): progress.count(failure: "\(keySet): \(error)")
+                    } else if let error = attempt.error as? KeyManagementError, !Self.isOfAll(error) {
+                        progress.count(failure: "\(attempt.keySet): \(error)")
+                    } else {
+                        fatal = fatal ?? attempt.error
                     }
                 }
                 report(progress)
@@ -189,32 +191,26 @@ struct RewrapRun {
         }
     }
 
-    private typealias Outcome = (keySet: String, result: Result<RewrapOutcome, KeyManagementError>)
+    /// What became of one key set.
+    private struct Attempt: Sendable {
+        let keySet: String
+        let outcome: RewrapOutcome?
+        let error: (any Error)?
+    }
 
-    /// - Returns: what became of each, and the first error that is not of one key set.
-    private func rewrap(_ keySets: [String], to target: RewrapTarget) async -> ([Outcome], (any Error)?) {
-        await withTaskGroup(of: (String, Result<RewrapOutcome, any Error>).self) { group in
-            for keySet in keySets {
-                group.addTask { [manager, self] in
-                    do {
-                        return (keySet, .success(try await patiently { try await manager.rewrap(keySet, to: target) }))
-                    } catch { return (keySet, .failure(error)) }
-                }
-            }
-            var outcomes: [Outcome] = []
-            var fatal: (any Error)?
-            for await (keySet, result) in group {
-                switch result {
-                case .success(let outcome): outcomes.append((keySet, .success(outcome)))
-                case .failure(let error):
-                    if let error = error as? KeyManagementError, !Self.isOfAll(error) {
-                        outcomes.append((keySet, .failure(error)))
-                    } else {
-                        fatal = fatal ?? error
-                    }
-                }
-            }
-            return (outcomes, fatal)
+    private func attempt(_ keySet: String, _ target: RewrapTarget) async -> Attempt {
+        do {
+            let outcome = try await patiently { [manager] in try await manager.rewrap(keySet, to: target) }
+            return Attempt(keySet: keySet, outcome: outcome, error: nil)
+        } catch { return Attempt(keySet: keySet, outcome: nil, error: error) }
+    }
+
+    private func rewrap(_ keySets: [String], to target: RewrapTarget) async -> [Attempt] {
+        await withTaskGroup(of: Attempt.self) { group in
+            for keySet in keySets { group.addTask { await attempt(keySet, target) } }
+            var attempts: [Attempt] = []
+            for await attempt in group { attempts.append(attempt) }
+            return attempts
         }
     }
 
