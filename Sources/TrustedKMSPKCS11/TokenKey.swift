@@ -142,7 +142,6 @@ struct TokenKey: Sendable {
         common.set(.token, true)
         common.set(.label, unfinished)
         common.set(.id, id.bytes)
-        let made: [PKCS11Session.Object]
         var secret = common
         secret.set(.isPrivate, true)
         secret.set(.sensitive, true)
@@ -156,7 +155,10 @@ struct TokenKey: Sendable {
             for use in [Attribute.encrypt, .decrypt, .wrap, .unwrap] {
                 secret.set(use, use == usage.seal || use == usage.open)
             }
-            made = [try session.generateKey(Cryptoki.aesKeyGeneration, secret)]
+            let template = secret
+            try finish(name, in: session) { () throws(PKCS11Failure) in
+                [try session.generateKey(Cryptoki.aesKeyGeneration, template)]
+            }
         case .signing:
             common.set(.objectClass, Cryptoki.publicKey)
             common.set(.keyType, Cryptoki.edwards)
@@ -165,14 +167,34 @@ struct TokenKey: Sendable {
             secret.set(.objectClass, Cryptoki.privateKey)
             secret.set(.keyType, Cryptoki.edwards)
             secret.set(.sign, true)
-            made = try session.generateKeyPair(
-                Cryptoki.edwardsKeyPairGeneration, public: common, private: secret)
+            let (half, template) = (common, secret)
+            try finish(name, in: session) { () throws(PKCS11Failure) in
+                try session.generateKeyPair(Cryptoki.edwardsKeyPairGeneration, public: half, private: template)
+            }
         }
+    }
+
+    /// What is made here is a version as soon as it has its name, though the answer may be lost: then others may
+    /// have sealed with it already. So nothing is done twice, and nothing destroyed that has the name.
+    /// - Parameter make: the secret half is the last of its objects, and the one that counts.
+    private static func finish(
+        _ name: KMSKeyName, in session: PKCS11Session,
+        _ make: () throws(PKCS11Failure) -> [PKCS11Session.Object]
+    ) throws(PKCS11Failure) {
+        let label = Array(name.value.utf8)
+        var made: [PKCS11Session.Object] = []
         do throws(PKCS11Failure) {
-            for object in made { try session.set(.label, Array(name.value.utf8), of: object) }
+            made = try make()
+            for object in made { try session.set(.label, label, of: object) }
         } catch {
-            for object in made { try? session.destroy(object) }
-            throw error
+            guard let last = made.last, let now = try? session.attributes([.label], of: last).bytes(.label) else {
+                throw error.once
+            }
+            if now == label { return }
+            if now == unfinished, (try? session.destroy(last)) != nil {
+                for half in made.dropLast() { try? session.destroy(half) }
+            }
+            throw error.once
         }
     }
 

@@ -256,6 +256,30 @@ import TrustedKMSPKCS11
         await watcher.shutdown()
     }
 
+    /// A rotation is one version, whichever of its answers was lost, and what has the name is not destroyed.
+    @Test(arguments: [AlteredAnswers.Call.generateKey, .setAttribute], [0x30 as UInt, 0x32, 0xB3, 0x101, 0x82])
+    func lostAnswerOfARotationIsNotAskedForAgain(_ call: AlteredAnswers.Call, _ code: UInt) async throws {
+        let own = try OwnToken()
+        let kms = try await own.token.connect()
+        let key = TrustedKMSConformance.freshName()
+        try await kms.createKey(key)
+        let answers = try AlteredAnswers(own.token, [call: code])
+        let error = await failure { try await kms.rotateKey(key) }
+        answers.restore()
+        #expect(answers.count(.generateKey) == 1)
+        #expect(answers.count(.setAttribute) == (call == .setAttribute ? 1 : 0))
+        // Without its answer nobody knows the new object, which stays what it is; with its name it is a version.
+        if call == .setAttribute {
+            #expect(error == nil)
+        } else {
+            guard case .unavailable = error else { throw ConformanceFailure("\(String(describing: error))") }
+        }
+        #expect(try await kms.describeKey(key).latestVersion == (call == .setAttribute ? 2 : 1))
+        #expect(try own.token.administer { try $0.objects("hkms-unfinished").count } == (call == .setAttribute ? 0 : 1))
+        await kms.shutdown()
+        try own.remove()
+    }
+
     // MARK: Keys that are not used
 
     /// An attribute of a key that could leave the token, did not come into being there, or is no AES-256 key.
