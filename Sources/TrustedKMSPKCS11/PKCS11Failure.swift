@@ -72,8 +72,9 @@ enum PKCS11Failure: Error, Sendable {
         case .onlyOnce(let call, let code):
             isLoss
                 ? .unavailable(
-                    reason: "\(call) answered \(Cryptoki.name(code)), and may have been done all the same: see "
-                        + "whether the key has the new version (pkcs11-tool --login --list-objects) before asking again")
+                    reason: "\(call) answered \(Cryptoki.name(code)), and may have been done all the same: before "
+                        + "asking again, see whether the key has the new version "
+                        + "(pkcs11-tool --login --list-objects)")
                 : Self.kmsError(call, code)
         }
     }
