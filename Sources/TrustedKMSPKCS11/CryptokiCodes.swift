@@ -144,6 +144,7 @@ enum Attribute: UInt, CaseIterable, Sendable {
     case unwrap = 0x107
     case sign = 0x108
     case verify = 0x10A
+    case derive = 0x10C
     case valueLength = 0x161
     case extractable = 0x162
     case local = 0x163
@@ -169,6 +170,7 @@ enum Attribute: UInt, CaseIterable, Sendable {
         case .unwrap: "CKA_UNWRAP"
         case .sign: "CKA_SIGN"
         case .verify: "CKA_VERIFY"
+        case .derive: "CKA_DERIVE"
         case .valueLength: "CKA_VALUE_LEN"
         case .extractable: "CKA_EXTRACTABLE"
         case .local: "CKA_LOCAL"

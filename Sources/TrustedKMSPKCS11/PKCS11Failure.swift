@@ -4,15 +4,30 @@ import KeyManagement
 enum PKCS11Failure: Error, Sendable {
     /// The module answered a call, by its name in the standard, with a `CKR_` code.
     case call(String, UInt)
+    /// As ``call``, of one that may have been done all the same, and is not asked for again.
+    case onlyOnce(String, UInt)
     /// No token of the module matches the URI, by its attributes.
     case noToken(String)
     /// Anything that the port has a word for.
     case kms(KMSError)
 
+    /// The call that failed, as one that is not asked for again.
+    var once: PKCS11Failure {
+        if case .call(let call, let code) = self { .onlyOnce(call, code) } else { self }
+    }
+
+    var mayBeRepeated: Bool {
+        if case .onlyOnce = self { false } else { true }
+    }
+
     /// Session, login or token are gone: worth another session.
     var isLoss: Bool {
-        if case .noToken = self { return true }
-        guard case .call(_, let code) = self else { return false }
+        let code: UInt
+        switch self {
+        case .noToken: return true
+        case .kms: return false
+        case .call(_, let answer), .onlyOnce(_, let answer): code = answer
+        }
         return [
             Cryptoki.deviceError, Cryptoki.deviceRemoved, Cryptoki.sessionClosed, Cryptoki.sessionHandleInvalid,
             Cryptoki.tokenNotPresent, Cryptoki.tokenNotRecognized, Cryptoki.userNotLoggedIn,
@@ -54,6 +69,13 @@ enum PKCS11Failure: Error, Sendable {
                 reason: "no token matches \(attributes): check that it is plugged in, or its HSM reachable, and "
                     + "correct kms.pkcs11.uri by what pkcs11-tool --list-token-slots shows")
         case .call(let call, let code): Self.kmsError(call, code)
+        case .onlyOnce(let call, let code):
+            isLoss
+                ? .unavailable(
+                    reason: "\(call) answered \(Cryptoki.name(code)), and may have been done all the same: before "
+                        + "asking again, see whether the key has the new version "
+                        + "(pkcs11-tool --login --list-objects)")
+                : Self.kmsError(call, code)
         }
     }
 

@@ -6,9 +6,9 @@ import SecretMemory
 /// Keys are AES-256 and Ed25519 keys that were made inside the token and cannot leave it. `CKA_LABEL` is the key's
 /// name and `CKA_ID` begins with the version. docs/kms/pkcs11.md has the set-up, and what the user needs to be allowed.
 ///
-/// The minimum version is in the keys themselves: versions below it are forbidden to decrypt (`CKA_DECRYPT`, or
-/// `CKA_UNWRAP`). So it holds for every process, it needs no second object that could get lost, and the token itself
-/// enforces it.
+/// The minimum version is in the keys themselves: versions below it are forbidden to decrypt and to unwrap
+/// (`CKA_DECRYPT`, `CKA_UNWRAP`). So it holds for every process, it needs no second object that could get lost, and
+/// the token itself enforces it.
 public final class PKCS11KMS: TrustedKMS {
     public let provider = "pkcs11"
     public let capabilities: KMSCapabilities
@@ -159,12 +159,16 @@ public final class PKCS11KMS: TrustedKMS {
             }
             throw .kms(.keyUnusable(key.name, reason: "its version \(number) was destroyed"))
         }
-        guard version.attributes.bool(sealing.usage.open) == true else {
+        let minimum = key.minimum()
+        guard number >= minimum else {
             throw .kms(
-                .keyUnusable(
-                    key.name, reason: "sealed under version \(number), the minimum is \(key.minimum(sealing.usage))"))
+                .keyUnusable(key.name, reason: "sealed under version \(number), the minimum is \(minimum)"))
         }
         try key.check(version)
+        guard version.attributes.bool(sealing.usage.open) == true else {
+            throw .kms(
+                .keyUnusable(key.name, reason: "\(sealing.usage.open.name) of its version \(number) is not true"))
+        }
         return (blob, version)
     }
 
@@ -228,7 +232,7 @@ public final class PKCS11KMS: TrustedKMS {
         }
     }
 
-    /// Forbids the token to open with lower versions, and allows it for the others.
+    /// Forbids the token to open with lower versions, by any mechanism. What is shut stays so.
     public func setMinimumVersion(_ version: Int, of name: KMSKeyName) async throws(KMSError) {
         try await change(name) { [sealing] key, session throws(PKCS11Failure) in
             guard key.purpose == .sealing else {
@@ -239,21 +243,29 @@ public final class PKCS11KMS: TrustedKMS {
                     .keyUnusable(name, reason: "it has no version \(version); the latest is \(key.latestNumber)"))
             }
             try Self.checkEnabled(key, sealing.usage.seal, sealing.usage.open)
-            // Upwards what is forbidden, downwards what is allowed: a crash in between leaves a minimum in between.
-            for lower in key.versions where lower.id.number < version {
-                guard lower.attributes.bool(sealing.usage.open) != false else { continue }
-                try session.set(sealing.usage.open, false, of: lower.object)
+            let minimum = key.minimum()
+            guard version >= minimum else {
+                throw .kms(
+                    .keyUnusable(
+                        name,
+                        reason: "its minimum version is \(minimum), which is not lowered here: an administrator of the "
+                            + "token sets \(sealing.usage.open.name) of lower versions to true"))
             }
-            for upper in key.versions.reversed() where upper.id.number >= version {
-                guard upper.attributes.bool(sealing.usage.open) != true else { continue }
-                try session.set(sealing.usage.open, true, of: upper.object)
+            // Upwards: a crash in between leaves a minimum in between.
+            for lower in key.versions where lower.id.number < version {
+                for use in [Attribute.decrypt, .unwrap] {
+                    let isOpen = lower.attributes.bool(use)
+                    // What the token does not tell counts where it is the use of the adapter.
+                    guard isOpen == true || isOpen == nil && use == sealing.usage.open else { continue }
+                    try session.set(use, false, of: lower.object)
+                }
             }
         }
     }
 
     public func destroyVersions(below version: Int, of name: KMSKeyName) async throws(KMSError) {
         try await change(name) { [sealing] key, session throws(PKCS11Failure) in
-            let minimum = key.purpose == .sealing ? key.minimum(sealing.usage) : key.latestNumber
+            let minimum = key.purpose == .sealing ? key.minimum() : key.latestNumber
             guard version <= minimum else {
                 throw .kms(.keyUnusable(name, reason: "its minimum version is \(minimum): raise it first"))
             }
@@ -281,7 +293,7 @@ public final class PKCS11KMS: TrustedKMS {
                 let isDisabled = try key.isDisabled(sealing.usage.seal, sealing.usage.open)
                 return KMSKeyDescription(
                     name: name, type: sealing.keyType, latestVersion: key.latestNumber,
-                    minimumVersion: key.minimum(sealing.usage), earliestVersion: key.versions.first?.id.number ?? 1,
+                    minimumVersion: key.minimum(), earliestVersion: key.versions.first?.id.number ?? 1,
                     state: isDisabled ? .disabled : .enabled)
             case .signing:
                 return KMSKeyDescription(

@@ -144,10 +144,11 @@ struct PKCS11Session: @unchecked Sendable {
         let decrypt = try function("C_Decrypt", functions.pointee.decrypt)
         var mechanism = hkms_p11_mechanism(
             type: type, parameter: parameter.baseAddress, length: UInt(parameter.count))
-        try check("C_DecryptInit", begin(handle, &mechanism, key))
-        // Some modules ask for as much room as the ciphertext takes.
+        // Some modules ask for as much room as the ciphertext takes. It is there before the operation begins, or a
+        // session that goes back would have one active.
         var buffer = try Self.secret(ciphertext.count)
         var count = UInt(buffer.count)
+        try check("C_DecryptInit", begin(handle, &mechanism, key))
         let code = buffer.withUnsafeMutableBytes { buffer in
             ciphertext.withUnsafeBufferPointer { ciphertext in
                 decrypt(

@@ -8,7 +8,7 @@ import Synchronization
 ///
 /// Sessions are read-only. One that may change keys is opened for one administration and closed after it. What ends
 /// with a session, login or token that is lost is done once more in a new session, and once more after the module was
-/// initialized anew, since some modules need that to see a token again.
+/// initialized anew, since some modules need that to see a token again. What may have made a key is not done twice.
 final class SessionPool: Sendable {
     private struct State {
         var idle: [PKCS11Session] = []
@@ -104,12 +104,13 @@ final class SessionPool: Sendable {
             return try once(readWrite: readWrite, work)
         } catch {
             if error.isLoss { module.endSessions(seen: generation) } else if !error.isStale { throw error.kmsError }
+            guard error.mayBeRepeated else { throw error.kmsError }
         }
         generation = module.generation
         do throws(PKCS11Failure) {
             return try once(readWrite: readWrite, work)
         } catch {
-            guard error.isLoss else { throw error.kmsError }
+            guard error.isLoss, error.mayBeRepeated else { throw error.kmsError }
         }
         do throws(PKCS11Failure) {
             try module.restart(seen: generation)

@@ -19,7 +19,7 @@ struct TokenKey: Sendable {
 
     private static let read: [Attribute] = [
         .objectClass, .keyType, .id, .valueLength, .sensitive, .extractable, .isPrivate, .local, .alwaysSensitive,
-        .neverExtractable, .encrypt, .decrypt, .wrap, .unwrap, .sign, .curve,
+        .neverExtractable, .encrypt, .decrypt, .wrap, .unwrap, .derive, .sign, .curve,
     ]
 
     /// - Returns: nil where the token is there and has no key of this name.
@@ -82,8 +82,12 @@ struct TokenKey: Sendable {
 
     // MARK: Minimum and state, which are in the attributes
 
-    func minimum(_ usage: (seal: Attribute, open: Attribute)) -> Int {
-        (versions.first { $0.attributes.bool(usage.open) == true } ?? versions.first)?.id.number ?? 1
+    /// Shut is a version that the token lets nobody open with, by decrypting or by unwrapping.
+    func minimum() -> Int {
+        let open = versions.first { version in
+            [Attribute.decrypt, .unwrap].contains { version.attributes.bool($0) == true }
+        }
+        return (open ?? versions.first)?.id.number ?? 1
     }
 
     func isDisabled(_ use: Attribute...) throws(PKCS11Failure) -> Bool {
@@ -112,12 +116,32 @@ struct TokenKey: Sendable {
             guard attributes.number(.keyType) == Cryptoki.aes, attributes.number(.valueLength) == 32 else {
                 throw .kms(.keyUnusable(name, reason: "version \(version.id.number) is no AES key of 32 bytes"))
             }
+            try checkUses(version)
         case .signing:
             guard attributes.number(.keyType) == Cryptoki.edwards,
                 [Self.ed25519, Self.edwards25519].contains(attributes.bytes(.curve))
             else {
                 throw .kms(.keyUnusable(name, reason: "version \(version.id.number) is no Ed25519 key"))
             }
+        }
+    }
+
+    /// What wraps must not decrypt, or what it wrapped could be had in the clear, nor encrypt what it then unwraps; and
+    /// what derives gives other keys away.
+    private func checkUses(_ version: KeyVersion) throws(PKCS11Failure) {
+        func has(_ uses: Attribute...) -> Attribute? { uses.first { version.attributes.bool($0) == true } }
+        if let cipher = has(.encrypt, .decrypt), let wrapping = has(.wrap, .unwrap) {
+            throw .kms(
+                .keyUnusable(
+                    name,
+                    reason: "\(cipher.name) and \(wrapping.name) of version \(version.id.number) are both true: a key "
+                        + "has one use, set those of the other to false"))
+        }
+        if has(.derive) != nil {
+            throw .kms(
+                .keyUnusable(
+                    name,
+                    reason: "CKA_DERIVE of version \(version.id.number) is true: a key has one use, set it to false"))
         }
     }
 
@@ -142,7 +166,6 @@ struct TokenKey: Sendable {
         common.set(.token, true)
         common.set(.label, unfinished)
         common.set(.id, id.bytes)
-        let made: [PKCS11Session.Object]
         var secret = common
         secret.set(.isPrivate, true)
         secret.set(.sensitive, true)
@@ -152,11 +175,13 @@ struct TokenKey: Sendable {
             secret.set(.objectClass, Cryptoki.secretKey)
             secret.set(.keyType, Cryptoki.aes)
             secret.set(.valueLength, 32)
-            // One use: what wraps must not decrypt, or what it wrapped could be had in the clear.
-            for use in [Attribute.encrypt, .decrypt, .wrap, .unwrap] {
+            for use in [Attribute.encrypt, .decrypt, .wrap, .unwrap, .derive] {
                 secret.set(use, use == usage.seal || use == usage.open)
             }
-            made = [try session.generateKey(Cryptoki.aesKeyGeneration, secret)]
+            let template = secret
+            try finish(name, in: session) { () throws(PKCS11Failure) in
+                [try session.generateKey(Cryptoki.aesKeyGeneration, template)]
+            }
         case .signing:
             common.set(.objectClass, Cryptoki.publicKey)
             common.set(.keyType, Cryptoki.edwards)
@@ -165,14 +190,34 @@ struct TokenKey: Sendable {
             secret.set(.objectClass, Cryptoki.privateKey)
             secret.set(.keyType, Cryptoki.edwards)
             secret.set(.sign, true)
-            made = try session.generateKeyPair(
-                Cryptoki.edwardsKeyPairGeneration, public: common, private: secret)
+            let (half, template) = (common, secret)
+            try finish(name, in: session) { () throws(PKCS11Failure) in
+                try session.generateKeyPair(Cryptoki.edwardsKeyPairGeneration, public: half, private: template)
+            }
         }
+    }
+
+    /// What is made here is a version as soon as it has its name, though the answer may be lost: then others may
+    /// have sealed with it already. So nothing is done twice, and nothing destroyed that has the name.
+    /// - Parameter make: the secret half is the last of its objects, and the one that counts.
+    private static func finish(
+        _ name: KMSKeyName, in session: PKCS11Session,
+        _ make: () throws(PKCS11Failure) -> [PKCS11Session.Object]
+    ) throws(PKCS11Failure) {
+        let label = Array(name.value.utf8)
+        var made: [PKCS11Session.Object] = []
         do throws(PKCS11Failure) {
-            for object in made { try session.set(.label, Array(name.value.utf8), of: object) }
+            made = try make()
+            for object in made { try session.set(.label, label, of: object) }
         } catch {
-            for object in made { try? session.destroy(object) }
-            throw error
+            guard let last = made.last, let now = try? session.attributes([.label], of: last).bytes(.label) else {
+                throw error.once
+            }
+            if now == label { return }
+            if now == unfinished, (try? session.destroy(last)) != nil {
+                for half in made.dropLast() { try? session.destroy(half) }
+            }
+            throw error.once
         }
     }
 

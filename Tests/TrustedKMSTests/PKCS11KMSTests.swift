@@ -256,12 +256,37 @@ import TrustedKMSPKCS11
         await watcher.shutdown()
     }
 
+    /// A rotation is one version, whichever of its answers was lost, and what has the name is not destroyed.
+    @Test(arguments: [AlteredAnswers.Call.generateKey, .setAttribute], [0x30 as UInt, 0x32, 0xB3, 0x101, 0x82])
+    func lostAnswerOfARotationIsNotAskedForAgain(_ call: AlteredAnswers.Call, _ code: UInt) async throws {
+        let own = try OwnToken()
+        let kms = try await own.token.connect()
+        let key = TrustedKMSConformance.freshName()
+        try await kms.createKey(key)
+        let answers = try AlteredAnswers(own.token, [call: code])
+        let error = await failure { try await kms.rotateKey(key) }
+        answers.restore()
+        #expect(answers.count(.generateKey) == 1)
+        #expect(answers.count(.setAttribute) == (call == .setAttribute ? 1 : 0))
+        // Without its answer nobody knows the new object, which stays what it is; with its name it is a version.
+        if call == .setAttribute {
+            #expect(error == nil)
+        } else {
+            guard case .unavailable = error else { throw ConformanceFailure("\(String(describing: error))") }
+        }
+        #expect(try await kms.describeKey(key).latestVersion == (call == .setAttribute ? 2 : 1))
+        #expect(try own.token.administer { try $0.objects("hkms-unfinished").count } == (call == .setAttribute ? 0 : 1))
+        await kms.shutdown()
+        try own.remove()
+    }
+
     // MARK: Keys that are not used
 
     /// An attribute of a key that could leave the token, did not come into being there, or is no AES-256 key.
     @Test(arguments: [
         ("CKA_EXTRACTABLE", [0x162 as UInt: true], 32 as UInt), ("CKA_SENSITIVE", [0x103: false], 32),
-        ("CKA_PRIVATE", [0x002: false], 32), ("32 bytes", [:], 16),
+        ("CKA_PRIVATE", [0x002: false], 32), ("32 bytes", [:], 16), ("CKA_WRAP", [0x106: true], 32),
+        ("CKA_UNWRAP", [0x107: true], 32), ("CKA_DERIVE", [0x10C: true], 32),
     ])
     func unfitKeyIsRefused(_ name: String, _ flags: [UInt: Bool], _ bytes: UInt) async throws {
         let token = try PKCS11TestToken.softHSM
@@ -368,13 +393,45 @@ import TrustedKMSPKCS11
             }
         }
         #expect(allowed.sorted { $0.0 < $1.0 }.map(\.1) == [false, false, true])
-        try await kms.setMinimumVersion(2, of: key)
-        #expect(try await kms.describeKey(key).minimumVersion == 2)
+        let error = await failure { try await kms.setMinimumVersion(2, of: key) }
+        guard case .keyUnusable(key, let reason) = error else {
+            throw ConformanceFailure("\(String(describing: error))")
+        }
+        #expect(reason.contains("its minimum version is 3"))
+        #expect(try await kms.describeKey(key).minimumVersion == 3)
         try await kms.destroyVersions(below: 2, of: key)
         #expect(try token.administer { try $0.objects(key.value).count } == 2)
-        #expect(try await kms.describeKey(key).minimumVersion == 2)
+        #expect(try await kms.describeKey(key).minimumVersion == 3)
         try await kms.destroyKey(key)
         #expect(try token.administer { try $0.objects(key.value).count } == 0)
+        await kms.shutdown()
+    }
+
+    /// Whatever a lower version was made for, the token opens nothing with it; and raising allows nothing.
+    @Test func minimumShutsEveryUse() async throws {
+        let token = try PKCS11TestToken.softHSM
+        let kms = try await token.connect(.gcm)
+        let key = TrustedKMSConformance.freshName()
+        let uses = [TokenAdministrator.decrypt, TokenAdministrator.unwrap]
+        try token.administer { administrator in
+            for (version, isOpen) in [(1 as UInt8, [false, true]), (2, [true, true]), (3, [false, false])] {
+                let flags = TokenAdministrator.fit.merging(zip(uses, isOpen)) { $1 }
+                try administrator.generateKey(key.value, id: [0, 0, 0, version], flags: flags)
+            }
+            try administrator.generateKey(key.value, id: [0, 0, 0, 4], flags: TokenAdministrator.fit)
+        }
+        #expect(try await kms.describeKey(key).minimumVersion == 1)
+        try await kms.setMinimumVersion(3, of: key)
+        let isOpen = try token.administer { administrator in
+            try administrator.objects(key.value).map { object in
+                let version = try administrator.bytes(0x102, of: object)[3]
+                return (version, try uses.map { try administrator.bytes($0, of: object) == [1] })
+            }
+        }
+        let expected = [[false, false], [false, false], [false, false], [true, false]]
+        #expect(isOpen.sorted { $0.0 < $1.0 }.map(\.1) == expected)
+        #expect(try await kms.describeKey(key).minimumVersion == 4)
+        try await kms.destroyKey(key)
         await kms.shutdown()
     }
 
@@ -406,6 +463,20 @@ import TrustedKMSPKCS11
         try token.tool([
             "--keygen", "--key-type", "AES:32", "--label", key.value, "--id", "00000002", "--sensitive", "--private",
         ])
+        // OpenSC's tool leaves the uses to the module, and SoftHSM2 allows all.
+        let early = await failure { _ = try await kms.describeKey(key) }
+        guard case .keyUnusable(key, let reason) = early else {
+            throw ConformanceFailure("\(String(describing: early))")
+        }
+        #expect(reason.contains("one use"))
+        try token.administer { administrator in
+            let made = try administrator.objects(key.value).first { object in
+                try administrator.bytes(0x102, of: object) == [0, 0, 0, 2]
+            }
+            for use in [TokenAdministrator.wrap, TokenAdministrator.unwrap] {
+                try administrator.set(use, [0], of: try #require(made))
+            }
+        }
         #expect(try await kms.describeKey(key).latestVersion == 2)
         let rewrapped = try await CompletedKMS(kms).rewrap(blob, under: key, context: Self.context, as: .service)
         #expect(rewrapped.keyVersion == 2)
