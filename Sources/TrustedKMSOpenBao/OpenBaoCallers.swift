@@ -24,7 +24,7 @@ actor OpenBaoCallers {
         let end: ContinuousClock.Instant
     }
 
-    private let delegation: OpenBaoDelegation
+    let delegation: OpenBaoDelegation
     private let transport: OpenBaoTransport
     /// By digest of the credential.
     private var entries: [[UInt8]: Entry] = [:]

@@ -26,7 +26,15 @@ extension OpenBaoKMS {
             if answer.body.contains("namespace not found") {
                 return .invalidResponse(reason: "OpenBao has no such namespace; see: bao namespace list")
             }
-            if let key { return .keyNotFound(key) }
+            // A key that is taken for missing may be made anew, or given up: a proxy's page must not say so.
+            if let key, answer.isErrorList,
+                answer.isEmptyErrorList || missingTexts.contains(where: { answer.body.contains($0) })
+            {
+                return .keyNotFound(key)
+            }
+            return .invalidResponse(
+                reason: "something that is not OpenBao answered 404 to \(operation), or nothing is at '\(mount)'; "
+                    + "see the address and the mount")
         case 429: return .throttled(retryAfterSeconds: answer.retryAfterSeconds)
         case 300..<400:
             return .unavailable(
@@ -41,16 +49,15 @@ extension OpenBaoKMS {
         return .invalidResponse(reason: "OpenBao answered \(answer.status) to \(operation)")
     }
 
+    private static let missingTexts = ["key not found", "no existing key named", "could not delete key; not found"]
+
     /// - Parameter contains: whether a text occurs in the server's.
     static func badRequest(_ operation: String, _ key: KMSKeyName?, _ contains: (String) -> Bool) -> KMSError {
         if contains("message authentication failed") || contains("invalid ciphertext") { return .cannotOpen }
         guard let key else {
             return .invalidResponse(reason: "OpenBao did not understand the request to \(operation)")
         }
-        for text in ["key not found", "no existing key named", "could not delete key; not found"]
-        where contains(text) {
-            return .keyNotFound(key)
-        }
+        if missingTexts.contains(where: contains) { return .keyNotFound(key) }
         if contains("soft-deleted") { return softDeleted(key) }
         let reasons = [
             ("disallowed by policy (too old)", "the blob's version is below the key's minimum"),
@@ -61,5 +68,21 @@ extension OpenBaoKMS {
         ]
         for (text, reason) in reasons where contains(text) { return .keyUnusable(key, reason: reason) }
         return .invalidResponse(reason: "OpenBao did not understand the request to \(operation)")
+    }
+}
+
+extension OpenBaoAnswer {
+    /// Whether the body is the JSON in which OpenBao and Vault tell of errors. Read in place, because it may hold a seed.
+    fileprivate var isErrorList: Bool { body.withUnsafeBytes { Self.dense($0).starts(with: Self.errorList) } }
+
+    /// What is answered to a path at which nothing is.
+    fileprivate var isEmptyErrorList: Bool {
+        body.withUnsafeBytes { Self.dense($0).elementsEqual(Self.errorList + Array("]}".utf8)) }
+    }
+
+    private static let errorList = Array(#"{"errors":["#.utf8)
+
+    private static func dense(_ bytes: UnsafeRawBufferPointer) -> LazyFilterSequence<UnsafeRawBufferPointer> {
+        bytes.lazy.filter { ![0x20, 0x09, 0x0A, 0x0D].contains($0) }
     }
 }

@@ -67,6 +67,13 @@ extension OpenBaoKMS {
                 name,
                 reason: "it must be of type \(Self.sealingType) with derived=true, without convergent_encryption")
         }
+        // None of the three can be taken back.
+        guard key.exportable != true, key.allowsPlaintextBackup != true, key.isImported != true else {
+            throw .keyUnusable(
+                name,
+                reason: "it can leave the KMS, or came from outside: use one that is neither exportable, nor imported, "
+                    + "nor has allow_plaintext_backup")
+        }
         guard key.softDeleted != true else { throw Self.softDeleted(name) }
         checkedKeys.withLock {
             // One for each principal where callers log in.

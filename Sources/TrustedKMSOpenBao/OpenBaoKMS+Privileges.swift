@@ -2,9 +2,9 @@ import FoundationEssentials
 import KeyManagement
 
 extension OpenBaoKMS: KMSPrivilegeReport {
-    /// By `sys/capabilities-self`, which the built-in policy `default` allows everybody.
+    /// By `sys/capabilities-self`, which gateway.hcl and the built-in policy `default` allow.
     public func excessPrivileges(on key: KMSKeyName) async throws(KMSError) -> Set<KMSPrivilege> {
-        let probes = Self.privilegeProbes(mount: mount, key: key)
+        let probes = Self.privilegeProbes(mount: mount, key: key) + delegationProbes()
         // Mounts and names of keys have no character that JSON escapes.
         let paths = probes.map { "\"\($0.path)\"" }.joined(separator: ",")
         var body = OpenBaoRequestBody(capacity: paths.utf8.count + 64)
@@ -26,6 +26,17 @@ extension OpenBaoKMS: KMSPrivilegeReport {
         let privilege: KMSPrivilege
         let path: String
         let capabilities: Set<String>
+    }
+
+    /// On the key of an entity that there is not: what the gateway may do with it, it may do with everybody's.
+    private func delegationProbes() -> [PrivilegeProbe] {
+        guard let callers else { return [] }
+        let key = callers.delegation.keyPrefix + "00000000-0000-0000-0000-000000000000"
+        return ["encrypt", "decrypt", "datakey/plaintext", "datakey/wrapped"].map {
+            PrivilegeProbe(
+                privilege: .actForPrincipals, path: "\(mount)/\($0)/\(key)",
+                capabilities: ["create", "update", "patch", "sudo"])
+        }
     }
 
     private static func privilegeProbes(mount: String, key: KMSKeyName) -> [PrivilegeProbe] {

@@ -8,6 +8,9 @@ package enum TransitAnswer {
         let derived: Bool?
         let convergentEncryption: Bool?
         let softDeleted: Bool?
+        let exportable: Bool?
+        let allowsPlaintextBackup: Bool?
+        let isImported: Bool?
         let latestVersion: Int
         let minimumVersion: Int
         let minimumEncryption: Int?
@@ -16,7 +19,9 @@ package enum TransitAnswer {
         package let publicKey: [UInt8]?
 
         private enum CodingKeys: String, CodingKey {
-            case type, derived, keys
+            case type, derived, exportable, keys
+            case allowsPlaintextBackup = "allow_plaintext_backup"
+            case isImported = "imported_key"
             case convergentEncryption = "convergent_encryption"
             case softDeleted = "soft_deleted"
             case latestVersion = "latest_version"
@@ -38,6 +43,9 @@ package enum TransitAnswer {
             derived = try values.decodeIfPresent(Bool.self, forKey: .derived)
             convergentEncryption = try values.decodeIfPresent(Bool.self, forKey: .convergentEncryption)
             softDeleted = try values.decodeIfPresent(Bool.self, forKey: .softDeleted)
+            exportable = try values.decodeIfPresent(Bool.self, forKey: .exportable)
+            allowsPlaintextBackup = try values.decodeIfPresent(Bool.self, forKey: .allowsPlaintextBackup)
+            isImported = try values.decodeIfPresent(Bool.self, forKey: .isImported)
             latestVersion = try values.decode(Int.self, forKey: .latestVersion)
             minimumVersion = try values.decode(Int.self, forKey: .minimumVersion)
             minimumEncryption = try values.decodeIfPresent(Int.self, forKey: .minimumEncryption)

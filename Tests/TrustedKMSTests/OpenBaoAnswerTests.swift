@@ -175,6 +175,32 @@ import TrustedKMSOpenBao
         guard case .denied = denied else { throw ConformanceFailure("\(String(describing: denied))") }
     }
 
+    @Test("a proxy's page tells nothing of a key: it is neither missing nor unable to open")
+    func proxyPageIsNoAnswer() async throws {
+        typealias Answer = CannedServer.Answer
+        let page = "<html><h1>Not here</h1><p>key not found: POST /v1/transit/decrypt/key aGVsbG8s</p></html>"
+        let html = ["Content-Type": "text/html"]
+        let texts = [page, "", "{}", "[]", "null", "404 page not found\n", #"{"error":"key not found"}"#]
+        for text in texts + [#"{"errors":["unsupported path"]}"#, #"{"errors":[]"#] {
+            let missing = try await Self.openingError(Answer(text, status: 404, headers: html))
+            guard case .invalidResponse(let reason) = missing, reason.contains("address and the mount"),
+                !reason.contains("aGVsbG8s")
+            else { throw ConformanceFailure("\(text): \(String(describing: missing))") }
+        }
+        let bad = try await Self.openingError(
+            Answer(page.replacing("key not found", with: "nginx"), status: 400, headers: html))
+        guard case .invalidResponse(let reason) = bad, !reason.contains("aGVsbG8s") else {
+            throw ConformanceFailure("\(String(describing: bad))")
+        }
+        let denied = try await Self.openingError(Answer(page, status: 403, headers: html))
+        guard case .denied(let reason) = denied, !reason.contains("aGVsbG8s") else {
+            throw ConformanceFailure("\(String(describing: denied))")
+        }
+        for text in [#"{"errors":[]}"#, "{\n \"errors\" : [ ]\t}\r\n", #"{"errors":["encryption key not found"]}"#] {
+            #expect(try await Self.openingError(Answer(text, status: 404)) == .keyNotFound(try Self.key))
+        }
+    }
+
     /// What OpenBao answers the loser of two calls that change one key at once.
     @Test func conflictIsTriedAgain() async throws {
         let path = "/v1/transit/keys/key/rotate"

@@ -10,7 +10,7 @@ import TrustedKMSOpenBao
         let server = try OpenBaoTestServer()
         let key = try #require(KMSKeyName("hkms-privileges-\(UInt32.random(in: .min ... .max))"))
         try await server.withKMS { try await $0.createKey(key) }
-        _ = try await server.leastPolicy(for: key)
+        let least = try await server.leastPolicy(for: key)
         let policies: [(path: String, capability: String, excess: Set<KMSPrivilege>)] = [
             ("transit/random/*", "update", []),
             ("transit/keys/\(key)", "delete", [.destroyKey]),
@@ -30,7 +30,7 @@ import TrustedKMSOpenBao
             try await server.administer(
                 "PUT", "sys/policies/acl/\(name)",
                 ["policy": "path \"\(path)\" { capabilities = [\"\(capability)\"] }"])
-            let token = try await server.createToken(policy: name, settings: ["policies": [key.value, name]])
+            let token = try await server.createToken(policy: name, settings: ["policies": [least, name]])
             let found = try await server.withKMS(.token(OpenBaoTestServer.token(token))) {
                 try await $0.excessPrivileges(on: key)
             }
@@ -43,12 +43,33 @@ import TrustedKMSOpenBao
         try await server.withKMS { try await $0.destroyKey(key) }
     }
 
+    @Test("a gateway that may use users' keys without them is told so, its documented policy is not")
+    func usersKeys() async throws {
+        let server = try OpenBaoTestServer()
+        let key = try #require(KMSKeyName("hkms-privileges-\(UInt32.random(in: .min ... .max))"))
+        let least = try await server.leastPolicy(for: key)
+        let delegation = try await server.load("gateway-delegation", replacing: ["hkms-user-": "\(key)-user-"])
+        let paths = ["encrypt", "decrypt", "datakey/plaintext", "datakey/wrapped"]
+        for path in [nil] + paths.map(Optional.some) {
+            let name = "\(key)-more"
+            let policy = "path \"transit/\(path ?? "random")/\(key)-user-*\" { capabilities = [\"update\"] }"
+            try await server.administer("PUT", "sys/policies/acl/\(name)", ["policy": policy])
+            let token = try await server.createToken(policy: name, settings: ["policies": [least, delegation, name]])
+            let found = try await server.withKMS(
+                .token(OpenBaoTestServer.token(token)),
+                delegation: OpenBaoDelegation(role: "user", keyPrefix: "\(key)-user-")
+            ) { try await $0.excessPrivileges(on: key) }
+            #expect(found == (path == nil ? [] : [.actForPrincipals]), "\(path ?? "nothing")")
+        }
+    }
+
     @Test("a token that may not even ask is denied")
     func mayNotAsk() async throws {
         let server = try OpenBaoTestServer()
         let key = try #require(KMSKeyName("hkms-privileges-\(UInt32.random(in: .min ... .max))"))
-        let policy = try await server.leastPolicy(for: key)
-        let token = try await server.createToken(policy: policy, settings: ["no_default_policy": true])
+        let policy = try await server.load(
+            "gateway", replacing: ["hkms-seeds": key.value, "sys/capabilities-self": "sys/nothing"])
+        let token = try await server.createToken(policy: policy)
         await #expect {
             try await server.withKMS(.token(OpenBaoTestServer.token(token))) {
                 _ = try await $0.excessPrivileges(on: key)

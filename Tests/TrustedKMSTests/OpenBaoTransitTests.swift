@@ -95,6 +95,53 @@ import TrustedKMSOpenBao
         }
     }
 
+    @Test("nothing is sealed under a key that can leave the KMS", arguments: ["exportable", "allow_plaintext_backup"])
+    func keyThatCanLeaveIsRefused(_ setting: String) async throws {
+        let server = try OpenBaoTestServer()
+        let key = TrustedKMSConformance.freshName()
+        try await server.administer(
+            "POST", "transit/keys/\(key)", ["type": "aes256-gcm96", "derived": true, setting: true])
+        try await server.withKMS { kms in
+            let secret = try SecretBytes(randomCount: 32)
+            for isDataKey in [false, true] {
+                guard
+                    case .keyUnusable(key, let reason) = await failure({
+                        if isDataKey {
+                            _ = try await kms.generateDataKey(under: key, context: Self.context, as: .service)
+                        } else {
+                            _ = try await kms.seal(secret, under: key, context: Self.context, as: .service)
+                        }
+                    })
+                else { throw ConformanceFailure("\(setting): sealed") }
+                #expect(reason.contains("exportable"))
+            }
+            #expect(try await kms.describeKey(key).state == .enabled)
+        }
+    }
+
+    /// docs/kms/policies/administrator.hcl
+    @Test("an administrator makes and changes no key into one that can leave the KMS")
+    func administratorTakesNothingOut() async throws {
+        let server = try OpenBaoTestServer()
+        let key = TrustedKMSConformance.freshName()
+        let policy = try await server.load("administrator", replacing: ["hkms-seeds": key.value])
+        let token = try await server.createToken(policy: policy)
+        let path = "transit/keys/\(key)"
+        let form: [String: any Sendable] = ["type": "aes256-gcm96", "derived": true]
+        for (name, value) in [("exportable", true), ("allow_plaintext_backup", true), ("derived", false)] {
+            #expect(try await server.status("POST", path, form.merging([name: value]) { $1 }, token: token) == 403)
+        }
+        try await server.withKMS(.token(OpenBaoTestServer.token(token))) { kms in
+            try await kms.createKey(key)
+            try await kms.rotateKey(key)
+            try await kms.setMinimumVersion(2, of: key)
+            #expect(try await kms.describeKey(key).minimumVersion == 2)
+        }
+        for setting in ["exportable", "allow_plaintext_backup", "deletion_allowed"] {
+            #expect(try await server.status("POST", "\(path)/config", [setting: true], token: token) == 403)
+        }
+    }
+
     /// docs/kms/policies/gateway-signing.hcl
     @Test func signingPolicySuffices() async throws {
         let server = try OpenBaoTestServer()

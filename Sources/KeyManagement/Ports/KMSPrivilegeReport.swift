@@ -8,6 +8,8 @@ public enum KMSPrivilege: String, Sendable, Codable, CaseIterable {
     case destroyKey
     /// Takes the key itself out of the KMS.
     case exportKey
+    /// Seals and opens under principals' own keys without their credentials.
+    case actForPrincipals
     /// Changes who may do what, or the engine that holds the keys.
     case administer
 }

@@ -196,6 +196,7 @@ struct KMSChecks: Sendable {
         case .destroyVersions: "destroy versions of the key"
         case .destroyKey: "destroy the key"
         case .exportKey: "take the key out"
+        case .actForPrincipals: "use users' own keys without them"
         case .administer: "change keys' settings or policies"
         }
     }
