@@ -264,7 +264,7 @@ public final class PKCS11KMS: TrustedKMS {
     }
 
     public func destroyVersions(below version: Int, of name: KMSKeyName) async throws(KMSError) {
-        try await change(name) { [sealing] key, session throws(PKCS11Failure) in
+        try await change(name) { key, session throws(PKCS11Failure) in
             let minimum = key.purpose == .sealing ? key.minimum() : key.latestNumber
             guard version <= minimum else {
                 throw .kms(.keyUnusable(name, reason: "its minimum version is \(minimum): raise it first"))
