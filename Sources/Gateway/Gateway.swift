@@ -39,7 +39,8 @@ public final class Gateway: Sendable {
     private let anchors: Anchors
     private let pool: ComputePool
     private let transports: [UnitTransport]
-    private let requests = RequestsInFlight()
+    let requests = RequestsInFlight()
+    private let readiness = SharedReadiness()
     private let kms: KMSDirectory
     let logger: Logger
 
@@ -147,7 +148,7 @@ public final class Gateway: Sendable {
         router.add(middleware: problems)
         router.get("livez") { _, _ in try Response.json(["live": true]) }
         router.get("readyz") { [self] _, _ in
-            let readiness = await readiness(revocation)
+            let readiness = await readiness.answer { [self] in await examine(revocation) }
             return try Response.json(readiness, status: readiness.ready ? .ok : .serviceUnavailable)
         }
         let api = router.group("v1").add(middleware: FailedAuthentications(audit: audit))
@@ -162,36 +163,6 @@ public final class Gateway: Sendable {
         addJobRoutes(to: api.group("jobs"))
         for path: RouterPath in ["livez", "readyz"] { router.refuseOtherMethods(path, than: [.get]) }
         return router
-    }
-
-    private struct Readiness: Encodable {
-        let ready: Bool
-        let problems: [String]
-        /// What does not keep the gateway from working.
-        let warnings: [String]
-    }
-
-    private func readiness(_ revocation: RevocationLists?) async -> Readiness {
-        var problems = requests.isDraining ? ["shutting down"] : []
-        if problems.isEmpty {
-            problems = await manager.unavailableSystems() + authenticator.problems()
-            problems += revocation?.problems(at: clock()) ?? []
-            do throws(AuditError) { try await audit.checkHealth() } catch {
-                // Where it lies is for the log: who asks here need not be anybody.
-                if case .unwritable(_, let reason) = error {
-                    problems.append("audit log: cannot be written: \(reason)")
-                } else {
-                    problems.append("audit log: \(error)")
-                }
-            }
-        }
-        var warnings: [String] = []
-        // Where the file is wrong is for the log: who asks here need not be anybody.
-        if policy.problem != nil { warnings.append("access policy: the file is not usable, the earlier one counts") }
-        for sink in audit.sinks where sink.failure != nil || sink.dropped > 0 {
-            warnings.append("audit sink \(sink.name): \(sink.waiting) records wait, \(sink.dropped) were dropped")
-        }
-        return Readiness(ready: problems.isEmpty, problems: problems, warnings: warnings)
     }
 
     /// Lets jobs end, then frees what the gateway holds.

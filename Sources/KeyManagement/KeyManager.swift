@@ -80,13 +80,19 @@ public final class KeyManager: Sendable {
 
     /// Names what is not ready.
     /// - Returns: one line for each system that cannot be used now; empty when all can.
-    public func unavailableSystems() async -> [String] {
-        var problems: [String] = []
+    public func unavailableSystems() async -> [UnavailableSystem] {
+        var found: [UnavailableSystem] = []
         // Without one of the others only what it sealed cannot be opened, and that fails by name.
-        do { try await kms.current.kms.checkHealth() } catch { problems.append("KMS (\(kms.current.name)): \(error)") }
-        do { try await objects.checkHealth() } catch { problems.append("object store: \(error)") }
-        do { try await records.store.checkHealth() } catch { problems.append("metadata store: \(error)") }
-        return problems
+        do throws(KMSError) { try await kms.current.kms.checkHealth() } catch {
+            found.append(.init(name: "KMS (\(kms.current.name))", summary: error.summary, detail: "\(error)"))
+        }
+        do { try await objects.checkHealth() } catch {
+            found.append(.init(name: "object store", summary: "it cannot be used", detail: "\(error)"))
+        }
+        do { try await records.store.checkHealth() } catch {
+            found.append(.init(name: "metadata store", summary: "it cannot be used", detail: "\(error)"))
+        }
+        return found
     }
 
     // MARK: What every flow needs

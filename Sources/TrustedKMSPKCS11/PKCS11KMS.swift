@@ -95,10 +95,14 @@ public final class PKCS11KMS: TrustedKMS {
         let hasGenerator = capabilities.random
         let (sealed, shared) = try await pool.run { [sealing] session throws(PKCS11Failure) in
             let version = try Self.latest(key, sealing, session)
-            let plaintext =
-                hasGenerator
-                ? try session.random(32)
-                : try TokenSealing.memory { () throws(SecretMemoryError) in try SecretBytes(randomCount: 32) }
+            var plaintext = try TokenSealing.memory { () throws(SecretMemoryError) in try SecretBytes(randomCount: 32) }
+            if hasGenerator {
+                // Random where one of the two generators is.
+                let theirs = try session.random(plaintext.count)
+                plaintext.withUnsafeMutableBytes { plaintext in
+                    theirs.withUnsafeBytes { for index in plaintext.indices { plaintext[index] ^= $0[index] } }
+                }
+            }
             let blob = try sealing.seal(plaintext, context: context.bytes, with: version, in: session)
             return (blob.sealed, SharedSecret(plaintext))
         }

@@ -18,8 +18,10 @@ final class SessionPool: Sendable {
         /// Jobs that run or wait.
         var jobs = 0
         /// Why logging in is not tried again: a token locks after a few wrong PINs.
-        var refusal: KMSError?
+        var refusal: (error: KMSError, end: ContinuousClock.Instant?)?
         var isShutDown = false
+        /// Told when all is closed after a shutdown.
+        var closed: ClosedSignal?
     }
 
     private let uri: PKCS11URI
@@ -34,6 +36,10 @@ final class SessionPool: Sendable {
     private let administration = Mutex(())
 
     private static let maximumWaiting = 1024
+    /// After a login that failed for no reason of the PIN's, as far as the module says.
+    private static let loginPause = Duration.seconds(30)
+    /// A call that hangs in the module does not keep the process from ending.
+    private static let closingTime = Duration.seconds(5)
 
     /// - Parameter module: given back when the pool is shut down.
     init(_ configuration: PKCS11Configuration, module: PKCS11Module, pin: consuming SecretBytes) {
@@ -64,34 +70,59 @@ final class SessionPool: Sendable {
         }
     }
 
-    /// Lets what runs end, then closes all sessions and gives the module back.
+    /// Lets what runs end, closes all sessions and gives the module back. Waits for that for a few seconds; a call that
+    /// hangs in the module is left behind.
     func shutdown() async {
-        let isFirst = state.withLock { state in
-            guard !state.isShutDown else { return false }
-            state.isShutDown = true
-            state.jobs += 1
-            return true
+        await withCheckedContinuation { continuation in
+            let closed = ClosedSignal(continuation)
+            let isFirst = state.withLock { state in
+                guard !state.isShutDown else { return false }
+                state.isShutDown = true
+                state.jobs += 1
+                state.closed = closed
+                return true
+            }
+            guard isFirst else { return closed.give() }
+            Task { await threads.run { self.endJob() } }
+            Task {
+                try? await Task.sleep(for: Self.closingTime)
+                closed.give()
+            }
         }
-        guard isFirst else { return }
-        await threads.run { self.endJob() }
+    }
+
+    /// The first end counts.
+    private final class ClosedSignal: Sendable {
+        private let waiting: Mutex<CheckedContinuation<Void, Never>?>
+
+        init(_ continuation: CheckedContinuation<Void, Never>) { waiting = Mutex(continuation) }
+
+        func give() {
+            let waiting = waiting.withLock { held in
+                defer { held = nil }
+                return held
+            }
+            waiting?.resume()
+        }
     }
 
     /// The last job after a shutdown closes what is open.
     private func endJob() {
-        let idle = state.withLock { state -> [PKCS11Session]? in
+        let last = state.withLock { state -> (idle: [PKCS11Session], closed: ClosedSignal?)? in
             state.jobs -= 1
             guard state.isShutDown, state.jobs == 0 else { return nil }
             defer { state.idle = [] }
-            return state.idle
+            return (state.idle, state.closed)
         }
-        guard let idle else { return }
+        guard let last else { return }
         module.withCalls {
-            let current = idle.filter { $0.generation == module.generation }
+            let current = last.idle.filter { $0.generation == module.generation }
             // The login is the token's for the whole process, where others may still need it.
             if module.hasOneUser { current.first?.logOut() }
             for session in current { module.closeSession(session) }
         }
         module.release()
+        last.closed?.give()
     }
 
     // MARK: Attempts
@@ -171,7 +202,7 @@ final class SessionPool: Sendable {
 
     private func open(readWrite: Bool, generation: Int) throws(PKCS11Failure) -> PKCS11Session {
         let (known, refusal) = state.withLock { ($0.slot, $0.refusal) }
-        if let refusal { throw .kms(refusal) }
+        if let refusal, refusal.end.map({ .now < $0 }) ?? true { throw .kms(refusal.error) }
         let slot: UInt
         if let known { slot = known } else { slot = try locate() }
         state.withLock { $0.slot = slot }
@@ -200,15 +231,15 @@ final class SessionPool: Sendable {
         }
         do throws(PKCS11Failure) {
             try session.logIn(pin)
+            state.withLock { $0.refusal = nil }
         } catch {
-            if case .call(_, let code) = error,
-                [
-                    Cryptoki.pinIncorrect, Cryptoki.pinInvalid, Cryptoki.pinLengthRange, Cryptoki.pinExpired,
-                    Cryptoki.pinLocked,
-                ].contains(code)
-            {
-                state.withLock { $0.refusal = error.kmsError }
-            }
+            guard case .call(_, let code) = error, !error.isLoss else { throw error }
+            let isOfThePIN = [
+                Cryptoki.pinIncorrect, Cryptoki.pinInvalid, Cryptoki.pinLengthRange, Cryptoki.pinExpired,
+                Cryptoki.pinLocked,
+            ].contains(code)
+            // Another answer may mean the PIN all the same, and every request would cost a try.
+            state.withLock { $0.refusal = (error.kmsError, isOfThePIN ? nil : .now + Self.loginPause) }
             throw error
         }
     }

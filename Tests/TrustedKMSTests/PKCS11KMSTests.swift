@@ -118,7 +118,8 @@ import TrustedKMSPKCS11
         try token.administer { $0.closeAllSessions() }
         for _ in 0..<8 {
             let error = await failure { try await kms.checkHealth() }
-            guard case .denied = error else { throw ConformanceFailure("\(String(describing: error))") }
+            guard case .denied(let reason) = error else { throw ConformanceFailure("\(String(describing: error))") }
+            #expect(reason.contains("CKR_PIN_INCORRECT"))
         }
         await kms.shutdown()
         #expect(try officer.accepts("13572468"))
@@ -277,6 +278,24 @@ import TrustedKMSPKCS11
         #expect(try await kms.describeKey(key).latestVersion == (call == .setAttribute ? 2 : 1))
         #expect(try own.token.administer { try $0.objects("hkms-unfinished").count } == (call == .setAttribute ? 0 : 1))
         await kms.shutdown()
+        try own.remove()
+    }
+
+    /// A module may have no better word for a wrong PIN, and tokens lock after a few.
+    @Test(arguments: [0x05 as UInt, 0x06, 0x54])
+    func oddAnswerToALoginIsNotAskedForAgain(_ code: UInt) async throws {
+        let own = try OwnToken()
+        let kms = try await own.token.connect()
+        try own.token.administer { $0.closeAllSessions() }
+        let answers = try AlteredAnswers(own.token, [.logIn: code])
+        for _ in 0..<8 {
+            let error = await failure { try await kms.checkHealth() }
+            #expect(error != nil)
+        }
+        answers.restore()
+        #expect(answers.count(.logIn) == 1)
+        await kms.shutdown()
+        try await own.token.connect().shutdown()
         try own.remove()
     }
 

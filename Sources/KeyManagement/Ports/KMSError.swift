@@ -32,6 +32,23 @@ extension KMSError {
     }
 }
 
+extension KMSError {
+    /// The kind of failure, without what the KMS said.
+    public var summary: String {
+        switch self {
+        case .unavailable: "it does not answer"
+        case .throttled: "it asks to come back later"
+        case .denied: "it denied the request"
+        case .keyNotFound: "its key is not there"
+        case .keyUnusable: "its key may not be used"
+        case .cannotOpen: "it does not open the sealed secret"
+        case .notSupported: "it does not do this"
+        case .invalidResponse: "its answer is not valid"
+        case .memory: "no locked memory"
+        }
+    }
+}
+
 extension KMSError: CustomStringConvertible {
     public var description: String {
         switch self {

@@ -20,6 +20,10 @@ struct Doctor: AsyncParsableCommand {
 
     @Option(name: .long, help: "The configuration file of hkms serve.") var config: String
     @Option(name: .long, help: "Seconds that a check may take.") var limit = 10
+    @Flag(
+        name: .long,
+        help: "Also check a KMS whose credential works once (secretIDWrapped): the gateway needs another then.")
+    var unwrap = false
     @Flag(name: .long, help: "Write JSON.") var json = false
 
     func validate() throws {
@@ -42,7 +46,7 @@ struct Doctor: AsyncParsableCommand {
         ]
         entries += ProcessChecks.run(settings.gateway)
         let progress = DoctorProgress()
-        let (checks, kms) = Self.checks(settings, files)
+        let (checks, kms) = Self.checks(settings, files, usesUp: unwrap)
         let examination = DoctorExamination(checks: checks, limit: .seconds(limit))
         entries += await examination.run { progress.show($0) }
         progress.end()
@@ -65,7 +69,7 @@ struct Doctor: AsyncParsableCommand {
 
     /// - Returns: every check, and those of the KMSs, which connect to them.
     private static func checks(
-        _ settings: ServerConfiguration, _ files: SecretFileChecks
+        _ settings: ServerConfiguration, _ files: SecretFileChecks, usesUp: Bool
     ) -> ([DoctorCheck], [KMSChecks]) {
         let configuration = settings.gateway
         let named = [("kms", settings.kms)] + settings.otherKMS.map { ("otherKMS.\($0.name)", $0) }
@@ -73,7 +77,8 @@ struct Doctor: AsyncParsableCommand {
             KMSChecks(
                 name, settings,
                 context: .probe(installation: configuration.installation, tenant: configuration.tenant),
-                other: .probe(installation: configuration.installation, tenant: "\(configuration.tenant).other"))
+                other: .probe(installation: configuration.installation, tenant: "\(configuration.tenant).other"),
+                usesUp: usesUp)
         }
         let installation = "installation.key"
         let keys = DoctorResult<InstallationKeys>()

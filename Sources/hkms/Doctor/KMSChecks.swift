@@ -17,13 +17,21 @@ struct KMSChecks: Sendable {
     ///   - settings: of this KMS alone.
     ///   - context: under which nothing of value is sealed.
     ///   - other: another one.
-    init(_ name: String, _ settings: KMSSettings, context: SealingContext, other: SealingContext) {
+    ///   - usesUp: whether a credential that works once may be used.
+    init(
+        _ name: String, _ settings: KMSSettings, context: SealingContext, other: SealingContext, usesUp: Bool
+    ) {
         let (connect, health, key) = ("\(name).connect", "\(name).health", "\(name).key")
         let (kms, keyName) = (kms, settings.key)
         keyCheck = key
         self.settings = settings
         checks = [
             DoctorCheck(connect, fix: "Correct the section kms, and the files that it names.") {
+                if let file = settings.connection.usedUpFile, !usesUp {
+                    return .skipped(
+                        "\(file) works once, and the gateway needs it: hkms doctor --unwrap uses it up; then put "
+                            + "another there")
+                }
                 let connected = try await settings.connect()
                 kms.set(connected)
                 return .ok("\(connected.provider), settings and credential are read")

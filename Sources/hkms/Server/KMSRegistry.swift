@@ -1,6 +1,13 @@
 import KeyManagement
 import ServiceKit
 
+/// How an adapter is reached.
+struct KMSConnection: Sendable {
+    /// The file of a credential that works once: who connects leaves none for the next.
+    var usedUpFile: String?
+    let connect: @Sendable () async throws -> any TrustedKMS
+}
+
 /// One KMS of the configuration, read and ready to be connected.
 struct KMSSettings: Sendable {
     /// What manifests and `hkms kms` call it.
@@ -8,7 +15,16 @@ struct KMSSettings: Sendable {
     /// The key that seals seeds and data keys.
     let key: KMSKeyName
     let placement: KeyPlacement
-    let connect: @Sendable () async throws -> any TrustedKMS
+    let connection: KMSConnection
+
+    func connect() async throws -> any TrustedKMS {
+        let kms = CompletedKMS(try await connection.connect())
+        guard placement != .perPrincipal || kms.capabilities.authenticates.contains(.caller) else {
+            await kms.shutdown()
+            throw ServerError.noCallers(name)
+        }
+        return kms
+    }
 
     func configured() async throws -> ConfiguredKMS {
         ConfiguredKMS(name: name, ObservedKMS(try await connect()), key: key, placement: placement)
@@ -35,9 +51,7 @@ enum KMSRegistry {
     /// Reads the adapter's own section, whose errors are collected by the document.
     /// - Returns: what connects to it; nil where the section is not usable.
     typealias Reader =
-        @Sendable (YAMLSection, _ path: (String) -> String, _ development: Bool) -> (
-            @Sendable () async throws -> any TrustedKMS
-        )?
+        @Sendable (YAMLSection, _ path: (String) -> String, _ development: Bool) -> KMSConnection?
 
     private static let providers: [String: Reader] = [
         "software": software,
@@ -61,19 +75,10 @@ enum KMSRegistry {
             section.fail("provider", "must be one of \(providers.keys.sorted().joined(separator: ", "))")
             return nil
         }
-        guard let connect = reader(section.section(provider), path, development), let key, let placement else {
+        guard let connection = reader(section.section(provider), path, development), let key, let placement else {
             return nil
         }
-        return KMSSettings(
-            name: name, key: key, placement: placement,
-            connect: {
-                let kms = CompletedKMS(try await connect())
-                guard placement != .perPrincipal || kms.capabilities.authenticates.contains(.caller) else {
-                    await kms.shutdown()
-                    throw ServerError.noCallers(name)
-                }
-                return kms
-            })
+        return KMSSettings(name: name, key: key, placement: placement, connection: connection)
     }
 
     private static func isName(_ name: String) -> Bool {

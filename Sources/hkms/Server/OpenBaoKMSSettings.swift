@@ -6,7 +6,7 @@ extension KMSRegistry {
     /// The section `openbao`.
     @Sendable static func openBao(
         _ section: YAMLSection, _ path: (String) -> String, _: Bool
-    ) -> (@Sendable () async throws -> any TrustedKMS)? {
+    ) -> KMSConnection? {
         let addresses =
             section.contains("addresses") ? section.strings("addresses") : [section.string("address")]
         if section.contains("addresses"), section.contains("address") {
@@ -27,7 +27,9 @@ extension KMSRegistry {
                 namespace: section.optionalString("namespace"), authentication: authentication,
                 delegation: delegation, caCertificateFile: section.optionalString("caCertificate").map(path),
                 requestTimeout: .seconds(seconds), retryTime: .seconds(retrySeconds))
-            return { try OpenBaoKMS(configuration) }
+            let wrapped: String? =
+                if case .appRole(_, let file, _, wrapped: true) = authentication { file } else { nil }
+            return KMSConnection(usedUpFile: wrapped) { try OpenBaoKMS(configuration) }
         } catch {
             section.fail("address", "\(error)")
             return nil

@@ -6,7 +6,7 @@ extension KMSRegistry {
     /// The section `pkcs11`.
     @Sendable static func pkcs11(
         _ section: YAMLSection, _ path: (String) -> String, _: Bool
-    ) -> (@Sendable () async throws -> any TrustedKMS)? {
+    ) -> KMSConnection? {
         let text = section.string("uri")
         let sessions = section.int("sessions", default: 8, in: 1...256)
         let mechanism = section.enumeration("mechanism", of: PKCS11MechanismChoice.self, default: .auto)
@@ -23,7 +23,7 @@ extension KMSRegistry {
             section.fail("pinFile", "or pinEnvironment, or pin-source in uri, must say where the PIN is, and only one")
             return nil
         }
-        return {
+        return KMSConnection {
             let pin = try Passphrase.read(file: pinFile ?? uri.pinFile, variable: variable)
             return try await PKCS11KMS.connect(
                 PKCS11Configuration(uri: uri, sessions: sessions, mechanism: mechanism), pin: pin)

@@ -21,7 +21,8 @@ enum ServerError: Error, CustomStringConvertible {
             "the KMS \(name) is not set up to authenticate principals: keys: perPrincipal needs it "
                 + "(openbao.delegated; docs/kms/openbao.md)"
         case .noPassphrase(let variable):
-            "the environment variable \(variable) is empty or not set: the passphrase or PIN must be in it"
+            "the environment variable \(variable) is empty, not set, or read before: it is wiped once it is read, so that "
+                + "every section that takes a passphrase or PIN from the environment needs a variable of its own"
         }
     }
 }

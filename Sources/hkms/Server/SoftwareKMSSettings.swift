@@ -8,7 +8,7 @@ extension KMSRegistry {
     /// The section `software`.
     @Sendable static func software(
         _ section: YAMLSection, _ path: (String) -> String, _ development: Bool
-    ) -> (@Sendable () async throws -> any TrustedKMS)? {
+    ) -> KMSConnection? {
         let keystore = path(section.string("keystore"))
         let file = section.optionalString("passphraseFile").map(path)
         let variable = section.optionalString("passphraseEnvironment")
@@ -16,7 +16,7 @@ extension KMSRegistry {
             section.fail("passphraseFile", "or passphraseEnvironment must say where the passphrase is, and not both")
             return nil
         }
-        return {
+        return KMSConnection {
             let passphrase = try Passphrase.read(file: file, variable: variable)
             let kms = try SoftwareKMS(opening: keystore, passphrase: passphrase)
             guard development || !kms.capabilities.developmentOnly else {
