@@ -1,4 +1,5 @@
 import Attestation
+import FoundationEssentials
 
 /// When what was destroyed cannot be opened by anybody any more.
 ///
@@ -101,7 +102,8 @@ extension KeyManager {
     ) async throws(KeyManagementError) -> KeySetRow {
         guard let manifest = try? await manifest(row).body else { return row }
         let places = places(row, manifest)
-        let now = clock()
+        // As rows keep it, so that the date is the same whenever it is told.
+        let now = Date(timeIntervalSince1970: clock().timeIntervalSince1970.rounded(.down))
         guard !gone.isEmpty else { return row }
         return try await change(row.keySet) { row throws(KeyManagementError) in
             row.gone = gone.reduce(row.gone) { .merged($0, with: $1) }
