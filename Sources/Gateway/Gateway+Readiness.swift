@@ -4,6 +4,7 @@ import Logging
 import ServerKit
 import ServiceKit
 import Synchronization
+import TransportSecurity
 
 /// Answer of `GET /readyz`. Who asks need not be anybody: it names systems and kinds of failure, never addresses,
 /// paths or what a KMS said; those are in the log.

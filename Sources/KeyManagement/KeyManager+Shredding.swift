@@ -1,5 +1,10 @@
 import Attestation
-import FoundationEssentials
+
+#if canImport(FoundationEssentials)
+    import FoundationEssentials
+#else
+    import Foundation
+#endif
 
 /// When what was destroyed cannot be opened by anybody any more.
 ///
