@@ -13,7 +13,6 @@ import RLWE
 import ServerKit
 import ServiceKit
 import ServiceLifecycle
-import Synchronization
 import TransportSecurity
 
 #if canImport(FoundationEssentials)

@@ -165,6 +165,59 @@ import Testing
         }
     }
 
+    @Test("a credential that works once is left to the gateway, unless it is meant")
+    func worksOnce() async throws {
+        let key = "hkms-\(UUID().uuidString)"
+        try await Installation.use(.openbao, key: key, tls: true) { installation in
+            installation.endGateway()
+            let bao = try OpenBaoServer()
+            let mount = "approle-\(UUID().uuidString.lowercased())"
+            try bao.call("POST", "sys/auth/\(mount)", #"{"type": "approle"}"#)
+            defer { _ = try? bao.call("DELETE", "sys/auth/\(mount)") }
+            let policy = try bao.load("gateway", ["hkms-seeds": key])
+            try bao.call("POST", "auth/\(mount)/role/hkms", #"{"token_policies": "\#(policy)"}"#)
+            struct Role: Decodable {
+                struct Data: Decodable { let role_id: String }
+                let data: Data
+            }
+            struct Wrapped: Decodable {
+                struct Info: Decodable { let token: String }
+                let wrap_info: Info
+            }
+            func decode<Value: Decodable>(_ text: String) throws -> Value {
+                try JSONDecoder().decode(Value.self, from: Data(text.utf8))
+            }
+            let role: Role = try decode(bao.call("GET", "auth/\(mount)/role/hkms/role-id"))
+            let wrapped: Wrapped = try decode(
+                bao.call("POST", "auth/\(mount)/role/hkms/secret-id", "{}", wrapSeconds: 300))
+            let token = wrapped.wrap_info.token
+            try installation.replaceOpenBaoToken(by: token)
+            let file = installation.folder.appendingPathComponent("hkms.yaml")
+            let text = try String(contentsOf: file, encoding: .utf8)
+            let line = try #require(text.split(separator: "\n").first { $0.contains("tokenFile:") })
+            let path = try installation.openBaoTokenFile().path
+            let own = "appRole: {roleID: \(role.data.role_id), secretIDFile: \(path), secretIDWrapped: true, "
+            let indent = line.prefix { $0 == " " }
+            try Data(
+                text.replacingOccurrences(of: line, with: "\(indent)\(own)mount: \(mount)}").utf8
+            ).write(to: file)
+
+            for _ in 0..<2 {
+                let left = try Doctor(installation.folder)
+                #expect(left.status == 0, "\(left.text)")
+                #expect(left.names("skipped").isSuperset(of: ["kms.connect", "kms.key", "installation.key"]))
+                #expect(left.checks["kms.connect"]?.detail.contains("--unwrap") == true, "\(left.text)")
+                #expect(!left.text.contains(token))
+            }
+            let used = try Doctor(installation.folder, "--unwrap")
+            #expect(used.status == 0 && used.checks["installation.key"]?.outcome == "ok", "\(used.text)")
+            let again = try Doctor(installation.folder, "--unwrap")
+            #expect(again.names("failed") == ["kms.health"], "\(again.text)")
+            #expect(again.checks["kms.health"]?.detail.contains("ALARM") == true, "\(again.text)")
+            #expect(!used.text.contains(token) && !again.text.contains(token))
+        }
+    }
+
     @Test("a KMS that takes connections and says nothing is given up in time, and the rest is told")
     func silent() async throws {
         let environment = ProcessInfo.processInfo.environment

@@ -14,17 +14,21 @@ struct OpenBaoServer {
         authorities = try #require(environment["HKMS_TEST_OPENBAO_CA"])
     }
 
-    /// - Parameter token: nil for root's.
+    /// - Parameters:
+    ///   - token: nil for root's.
+    ///   - wrapSeconds: where the answer is to come wrapped.
     @discardableResult
     func call(
-        _ method: String, _ path: String, _ body: String? = nil, token: String? = nil, mayFail: Bool = false
+        _ method: String, _ path: String, _ body: String? = nil, token: String? = nil, wrapSeconds: Int? = nil,
+        mayFail: Bool = false
     ) throws -> String {
-        let output = try Programs.run(
-            "/usr/bin/curl",
-            [
-                mayFail ? "-s" : "-sf", "--noproxy", "*", "--cacert", authorities, "-X", method, "-H",
-                "X-Vault-Token: \(token ?? root)",
-            ] + (body.map { ["-d", $0] } ?? []) + ["\(address)/v1/\(path)"])
+        var arguments = [
+            mayFail ? "-s" : "-sf", "--noproxy", "*", "--cacert", authorities, "-X", method, "-H",
+            "X-Vault-Token: \(token ?? root)",
+        ]
+        if let wrapSeconds { arguments += ["-H", "X-Vault-Wrap-TTL: \(wrapSeconds)"] }
+        if let body { arguments += ["-d", body] }
+        let output = try Programs.run("/usr/bin/curl", arguments + ["\(address)/v1/\(path)"])
         try #require(mayFail || output.status == 0, "\(method) \(path): \(output.status) \(output.out)\(output.error)")
         return output.out
     }
