@@ -2,7 +2,7 @@ import Attestation
 import Foundation
 import KeyManagement
 import SecretMemory
-import Synchronization
+import TestSupport
 import Testing
 import TrustedKMSSoftware
 
@@ -239,19 +239,5 @@ private struct DataKeysAlone: ForwardingKMS {
         capabilities.sealing = .dataKeys
         capabilities.nativeRewrap = false
         return capabilities
-    }
-}
-
-private final class Flag: Sendable {
-    private let value = Mutex(false)
-
-    var isRaised: Bool { value.withLock { $0 } }
-
-    /// - Returns: whether it was not raised before.
-    func raise() -> Bool {
-        value.withLock { value in
-            defer { value = true }
-            return !value
-        }
     }
 }
