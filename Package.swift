@@ -1,6 +1,10 @@
 // swift-tools-version: 6.2
 import PackageDescription
 
+/// Programs that have secrets look no function up lazily: what does so writes registers to the stack. It also lets the
+/// linker's tables be read-only.
+let eagerBinding: [LinkerSetting] = [.unsafeFlags(["-Xlinker", "-z", "-Xlinker", "now"], .when(platforms: [.linux]))]
+
 let swiftSettings: [SwiftSetting] = [
     .swiftLanguageMode(.v6),
     .enableUpcomingFeature("ExistentialAny"),
@@ -184,7 +188,7 @@ let package = Package(
                 .argumentParser, .asn1, .asyncHTTPClient, .crypto, .logging, .nioCore, .nioPosix, .nioSSL,
                 .serviceLifecycle, .x509,
             ],
-            swiftSettings: swiftSettings),
+            swiftSettings: swiftSettings, linkerSettings: eagerBinding),
         .executableTarget(
             name: "hkms-evaluator",
             dependencies: [
@@ -230,7 +234,7 @@ let package = Package(
                 "RLWE", "SecretKeys", "SecretMemory", "StorageFiles", "StorageSQLite", "TestSupport",
                 "TrustedKMSOpenBao", "TrustedKMSSoftware", .logging,
             ],
-            path: "Tests/MemoryScanSubject", swiftSettings: swiftSettings),
+            path: "Tests/MemoryScanSubject", swiftSettings: swiftSettings, linkerSettings: eagerBinding),
         .testTarget(
             name: "RLWETests", dependencies: ["CRLWEKernels", "RLWE", "SecretMemory", "TestSupport"],
             swiftSettings: swiftSettings),

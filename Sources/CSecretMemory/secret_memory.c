@@ -25,6 +25,7 @@ void hkms_secure_zero(void *pointer, size_t count) {
 __attribute__((noinline)) void hkms_zero_dead_stack(void) {
     unsigned char frames[32 << 10];
     hkms_secure_zero(frames, sizeof frames);
+    hkms_clear_registers();
 }
 
 int hkms_equal_constant_time(const void *left, const void *right, size_t count) {

@@ -35,6 +35,7 @@ public struct SecretBytes: ~Copyable, @unchecked Sendable {
         (pointer, locked) = try Self.map(count: bytes.count)
         count = bytes.count
         if let base = bytes.baseAddress { pointer.copyMemory(from: base, byteCount: bytes.count) }
+        hkms_clear_registers()
     }
 
     /// `count` bytes of the operating system's generator.
@@ -55,14 +56,16 @@ public struct SecretBytes: ~Copyable, @unchecked Sendable {
     public borrowing func withUnsafeBytes<Result: ~Copyable, Failure: Error>(
         _ body: (UnsafeRawBufferPointer) throws(Failure) -> Result
     ) throws(Failure) -> Result {
-        try body(UnsafeRawBufferPointer(start: pointer, count: count))
+        defer { hkms_clear_registers() }
+        return try body(UnsafeRawBufferPointer(start: pointer, count: count))
     }
 
     /// Changes the bytes in place.
     public mutating func withUnsafeMutableBytes<Result: ~Copyable, Failure: Error>(
         _ body: (UnsafeMutableRawBufferPointer) throws(Failure) -> Result
     ) throws(Failure) -> Result {
-        try body(UnsafeMutableRawBufferPointer(start: pointer, count: count))
+        defer { hkms_clear_registers() }
+        return try body(UnsafeMutableRawBufferPointer(start: pointer, count: count))
     }
 
     /// A second, independent copy.

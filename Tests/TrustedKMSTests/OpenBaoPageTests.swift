@@ -84,6 +84,8 @@ import TrustedKMSOpenBao
         let server = try OpenBaoTestServer()
         let namespace = "page-\(UInt32.random(in: .min ... .max))"
         try await server.administer("POST", "sys/namespaces/\(namespace)")
+        // Other tests of this server have an issuer of another name.
+        try await server.administer("POST", "identity/oidc/config", ["issuer": server.address])
         let gateway = try await User(server, audience: "openbao")
         let work = try TemporaryFolder()
         try await Self.run(server, in: work, namespace: namespace, subject: gateway.subject)

@@ -48,7 +48,7 @@ import TrustedKMSOpenBao
         let server = try OpenBaoTestServer()
         let key = try #require(KMSKeyName("hkms-privileges-\(UInt32.random(in: .min ... .max))"))
         let least = try await server.leastPolicy(for: key)
-        let delegation = try await server.load("gateway-delegation", replacing: ["hkms-user-": "\(key)-user-"])
+        let delegation = try await server.load("gateway-delegated", replacing: ["hkms-user-": "\(key)-user-"])
         let paths = ["encrypt", "decrypt", "datakey/plaintext", "datakey/wrapped"]
         for path in [nil] + paths.map(Optional.some) {
             let name = "\(key)-more"

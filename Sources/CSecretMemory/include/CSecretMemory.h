@@ -9,8 +9,12 @@
 // Zeroes `count` bytes. A plain memset of a dying buffer is removed at -O2; this one is not.
 void hkms_secure_zero(void *pointer, size_t count);
 
-// Zeroes the stack below the caller's frame: 32 KiB of what functions that have returned left there.
+// Zeroes the stack below the caller's frame, 32 KiB of what functions that have returned left there, and the vector
+// registers.
 void hkms_zero_dead_stack(void);
+
+// Zeroes the vector registers, which no caller keeps anything in: what copies and kernels left there.
+void hkms_clear_registers(void);
 
 // Returns 1 if the two regions hold the same bytes, 0 if not. Takes the same time either way.
 int hkms_equal_constant_time(const void *left, const void *right, size_t count);
