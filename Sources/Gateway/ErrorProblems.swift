@@ -118,6 +118,10 @@ enum ErrorProblems {
             return Problem(
                 name: "invalid-request", title: "The request is not valid", status: 400, detail: reason,
                 fix: "Correct the request.")
+        case .rewrapStopped(let reason, let fix):
+            return Problem(
+                name: "rewrap-stopped", title: "The job does not go on", status: 409,
+                detail: reason.prefix(1).uppercased() + reason.dropFirst() + ".", fix: fix)
         case .unknownKeySet(let id):
             return Problem(
                 name: "unknown-key-set", title: "Unknown key set", status: 404,

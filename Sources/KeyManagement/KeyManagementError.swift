@@ -59,6 +59,8 @@ public enum KeyManagementError: Error, Sendable, Equatable {
     case kmsCredentialMissing
     /// The KMS does not let the holder of the request's credential use the key.
     case kmsCredentialRefused(reason: String)
+    /// A job that seals key sets anew does not go on.
+    case rewrapStopped(reason: String, fix: String)
 
     // The systems around
     case kms(KMSError)

@@ -21,8 +21,8 @@ struct RewrapTarget: Sendable {
     let version: Int
     /// Key sets that are sealed elsewhere stay where they are.
     let from: String
-    /// Whether keys of single key sets get a version, and seals whose version nobody tells are made anew.
-    let isFirstPass: Bool
+    /// The job: what it has sealed anew bears it, also where it was broken off since.
+    let job: String
     /// Whether keys of single key sets get a version.
     let addsOwnVersions: Bool
     /// Whether their older ones are destroyed.
@@ -43,7 +43,10 @@ extension KeyManager {
     func rewrap(_ keySet: String, to target: RewrapTarget) async throws(KeyManagementError) -> RewrapOutcome {
         for _ in 0..<16 {
             guard let stored = try await records.read(KeySetRow.self, id: keySet) else { throw .unknownKeySet(keySet) }
-            guard stored.row.state != .destroyed else { return .destroyed }
+            guard stored.row.state != .destroyed else {
+                if !target.isDryRun { try await removeSeals(of: keySet) }
+                return .destroyed
+            }
             let signed = try await manifest(stored.row)
             let (manifest, sealing) = (signed.body, signed.body.sealing)
             let isThere = sealing.provider == target.kms.name
@@ -56,7 +59,10 @@ extension KeyManager {
                 try requireRoom(sealing, at: target.kms)
             }
             let ownKey = sealing.authority == .principal ? nil : ownKey(sealing, keySet)
-            if !target.moves, try await isLatest(sealing, target), ownKey == nil || !target.addsOwnVersions {
+            let isDone = stored.row.rewrapJob == target.job
+            if !target.moves, try await isLatest(sealing, target, isDone: isDone),
+                ownKey == nil || !target.addsOwnVersions || isDone
+            {
                 if !target.isDryRun {
                     try await removeStaleSeals(signed)
                     if let ownKey { try await retire(ownKey, sealing, target) }
@@ -66,10 +72,14 @@ extension KeyManager {
             if target.isDryRun { return .wouldRewrap }
             do {
                 let sealed = try await sealedObjects(manifest)
-                if let ownKey, !target.moves, target.addsOwnVersions { try await target.kms.kms.rotateKey(ownKey) }
+                if let ownKey, !target.moves, target.addsOwnVersions, !isDone {
+                    try await target.kms.kms.rotateKey(ownKey)
+                }
                 let fresh = try await reseal(
                     sealed, manifest, target.moves ? .move : .rewrap, at: target.kms, as: .service)
-                guard try await replace(manifest, by: fresh, in: stored, fence: target.fence) else { continue }
+                guard
+                    try await replace(manifest, by: fresh, in: stored, job: target.job, fence: target.fence)
+                else { continue }
                 if let ownKey, !target.moves { try await retire(ownKey, fresh.sealing, target) }
                 return .rewrapped
             } catch {
@@ -117,32 +127,6 @@ extension KeyManager {
         sealing.keyName.hasSuffix("-\(keySet)") ? KMSKeyName(sealing.keyName) : nil
     }
 
-    /// Moves a key set of a principal's own key to the current KMS, while the principal's credential is at hand. It
-    /// stays where it is where that fails.
-    func moveWithPrincipal(_ keySet: String, as requester: Requester) async {
-        guard let credential = requester.kmsCredential else { return }
-        do {
-            guard let stored = try await records.read(KeySetRow.self, id: keySet), stored.row.state != .destroyed else {
-                return
-            }
-            let manifest = try await manifest(stored.row).body
-            guard manifest.sealing.authority == .principal, manifest.sealing.provider != kms.current.name,
-                kms.current.placement == .perPrincipal
-            else { return }
-            let fresh = try await reseal(
-                sealedObjects(manifest), manifest, .move, at: kms.current, as: .principal(credential))
-            if try await replace(manifest, by: fresh, in: stored) {
-                logger.notice(
-                    "a key set moved to the current KMS with its principal's credential",
-                    metadata: ["keySet": "\(keySet)", "kms": "\(kms.current.name)"])
-            }
-        } catch {
-            logger.warning(
-                "a key set could not be moved to the current KMS; it stays where it is",
-                metadata: ["keySet": "\(keySet)", "reason": "\(error)"])
-        }
-    }
-
     enum SealChange {
         /// The latest version of the same key.
         case rewrap
@@ -157,11 +141,11 @@ extension KeyManager {
     }
 
     private func isLatest(
-        _ sealing: KeySetManifest.Sealing, _ target: RewrapTarget
+        _ sealing: KeySetManifest.Sealing, _ target: RewrapTarget, isDone: Bool
     ) async throws(KeyManagementError) -> Bool {
         guard let key = KMSKeyName(sealing.keyName) else { throw .objectTampered("manifest") }
         // What nobody tells the version of is made anew once.
-        guard let version = sealing.keyVersion else { return !target.isFirstPass }
+        guard let version = sealing.keyVersion else { return isDone }
         if key == target.kms.key { return version >= target.version }
         do { return version >= (try await target.kms.kms.describeKey(key).latestVersion) } catch { throw .kms(error) }
     }
@@ -179,7 +163,7 @@ extension KeyManager {
 
     // MARK: Sealing anew
 
-    private func reseal(
+    func reseal(
         _ sealed: SealedKeySet, _ manifest: KeySetManifest, _ change: SealChange, at target: ConfiguredKMS,
         as caller: KMSCaller
     ) async throws -> FreshSeal {
@@ -227,8 +211,8 @@ extension KeyManager {
 
     /// Stores a fresh seal and makes its manifest the current one; what it replaces is removed.
     /// - Returns: false where another writer was first. Nothing of it is left then.
-    private func replace(
-        _ manifest: KeySetManifest, by fresh: FreshSeal, in stored: Stored<KeySetRow>,
+    func replace(
+        _ manifest: KeySetManifest, by fresh: FreshSeal, in stored: Stored<KeySetRow>, job: String? = nil,
         fence: () async throws -> Void = {}
     ) async throws(KeyManagementError) -> Bool {
         // Before storage has it: whoever destroys the key set meanwhile must know of a copy that storage may keep.
@@ -248,7 +232,7 @@ extension KeyManager {
             signed = try SignedStatement(body, by: keys.manifestKey)
             try await store(signed)
             try await fence()
-            guard try await install(signed, over: manifest) else {
+            guard try await install(signed, over: manifest, job: job) else {
                 // Their names are of their content: nobody else's go with them.
                 for (name, _) in fresh.objects { try? await objects.delete(objectKey(body.keySet, name)) }
                 return false
@@ -263,7 +247,7 @@ extension KeyManager {
     /// Makes a stored manifest the current one, in place of `old`.
     /// - Returns: false where another manifest became current meanwhile.
     private func install(
-        _ signed: SignedStatement<KeySetManifest>, over old: KeySetManifest
+        _ signed: SignedStatement<KeySetManifest>, over old: KeySetManifest, job: String?
     ) async throws(KeyManagementError) -> Bool {
         for _ in 0..<100 {
             // Counters change often, and that is no reason to seal again.
@@ -272,6 +256,7 @@ extension KeyManager {
             else { return false }
             current.row.manifestVersion = signed.body.version
             current.row.manifest = signed.digest
+            current.row.rewrapJob = job ?? current.row.rewrapJob
             do {
                 try await records.apply([try records.update(current)])
                 return true
@@ -292,7 +277,14 @@ extension KeyManager {
             stale.subtract(kept.map { prefix + $0 })
             guard !stale.isEmpty else { return }
             for key in try await objects.list(prefix: prefix + "manifest-") {
-                let bytes = try await objects.get(key, limit: KeySetManifest.maximumPayloadBytes * 2)
+                let bytes: [UInt8]
+                do throws(ObjectStoreError) {
+                    bytes = try await objects.get(key, limit: KeySetManifest.maximumPayloadBytes * 2)
+                } catch {
+                    // Gone meanwhile, or planted: it names nothing.
+                    if case .unavailable = error { throw error }
+                    continue
+                }
                 guard let other = try? SignedStatement<KeySetManifest>(verifying: bytes, pinned: pinnedManifestKeys),
                     other.body.keySet == manifest.body.keySet, other.body.version <= manifest.body.version,
                     other.digest != manifest.digest
@@ -303,6 +295,14 @@ extension KeyManager {
                 }
             }
         } catch { throw KeyManagementError(error) }
+    }
+
+    /// What a seal that was stored while the key set was destroyed left, where the process was killed before it could
+    /// remove it.
+    private func removeSeals(of keySet: String) async throws(KeyManagementError) {
+        do {
+            for key in try await objects.list(prefix: "keysets/\(keySet)/sealed-") { try await objects.delete(key) }
+        } catch { throw .objectStore(error) }
     }
 
     private static func sealedNames(_ sealing: KeySetManifest.Sealing) -> [String] {

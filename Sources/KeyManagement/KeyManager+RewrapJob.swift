@@ -33,8 +33,8 @@ extension KeyManager {
     /// Seals all key sets anew, going on with the same job where it was broken off: what is sealed as it should be is
     /// passed over. Two processes may try: the second takes over, and the first ends before it changes anything more.
     /// - Parameters:
-    ///   - begun: called with the version that stays, before any old one goes: what else is sealed under the key is
-    ///     sealed anew by it, under this version at least. Called again where a job is resumed.
+    ///   - begun: called with the version that stays: what else is sealed under the key is sealed anew by it, under this
+    ///     version at least, or it throws. Called again where a job is resumed, and before any old version goes.
     ///   - completed: called for each key set that was sealed anew, before the job goes on; what it throws ends the job.
     ///   - report: called with the counts as they grow.
     /// - Returns: with the phase `complete`, or `rewrapping` where key sets failed: run it again.
@@ -60,7 +60,8 @@ extension KeyManager {
         guard !request.retiresOldVersions || target.kms.capabilities.destroysVersions else {
             throw KeyManagementError.kms(.notSupported(operation: "destroying single versions of a key"))
         }
-        let before = try await target.kms.describeKey(target.key)
+        let before: KMSKeyDescription
+        do { before = try await target.kms.describeKey(target.key) } catch { throw KeyManagementError.kms(error) }
         guard before.state == .enabled else {
             throw KeyManagementError.kms(.keyUnusable(target.key, reason: "it is not enabled"))
         }
@@ -80,7 +81,8 @@ extension KeyManager {
     ) async throws(KeyManagementError) -> Stored<RewrapJobRow> {
         let now = clock()
         let fresh = RewrapJobRow(
-            kind: request.kind, from: request.from, to: request.to, runner: instance, started: now, updated: now,
+            job: Self.newIdentifier("job"), kind: request.kind, from: request.from, to: request.to,
+            runner: instance, started: now, updated: now,
             addsVersion: request.kind == .rotate && request.addsVersion,
             retiresOldVersions: request.retiresOldVersions, versionBefore: versionBefore, progress: RewrapProgress())
         for _ in 0..<16 {
@@ -112,16 +114,16 @@ extension KeyManager {
 
     private static func requireSame(_ row: RewrapJobRow, as fresh: RewrapJobRow) throws(KeyManagementError) {
         guard row.kind == fresh.kind, row.from == fresh.from, row.to == fresh.to else {
-            throw .invalidRequest(
-                reason: "another job is unfinished: \(row.kind.rawValue) from \(row.from) to \(row.to); "
-                    + "run it to its end, or cancel it")
+            throw .rewrapStopped(
+                reason: "another job is unfinished: \(row.kind.rawValue) from \(row.from) to \(row.to)",
+                fix: "Run it to its end, or end it where it stands: hkms kms cancel.")
         }
         guard row.addsVersion == fresh.addsVersion, row.retiresOldVersions == fresh.retiresOldVersions else {
-            throw .invalidRequest(
+            throw .rewrapStopped(
                 reason: "the unfinished job is one that "
                     + (row.addsVersion ? "adds a version" : "adds no version (--rewrap-only)")
-                    + (row.retiresOldVersions ? " and destroys old ones (--retire)" : " and destroys none")
-                    + ": run it again so, or cancel it")
+                    + (row.retiresOldVersions ? " and destroys old ones (--retire)" : " and destroys none"),
+                fix: "Run it again so, or end it where it stands: hkms kms cancel.")
         }
     }
 }

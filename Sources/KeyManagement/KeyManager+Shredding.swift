@@ -13,31 +13,75 @@ import Attestation
 extension KeyManager {
     /// Refuses to go on where something is sealed below a version that is about to be destroyed. A last look, at what
     /// storage holds and not at what a pass has counted.
-    /// - Throws: `invalidRequest`, naming the first such key set.
-    func requireNothingSealed(below version: Int, at configured: ConfiguredKMS) async throws(KeyManagementError) {
+    /// - Returns: key sets whose registration is under way: to be looked at again when it has ended.
+    /// - Throws: `rewrapStopped`, naming the first key set that is sealed so.
+    func requireNothingSealed(
+        below version: Int, at configured: ConfiguredKMS, among only: Set<String>? = nil
+    ) async throws(KeyManagementError) -> Set<String> {
         var known: Set<String> = []
+        var underWay: Set<String> = []
         let keys: [ObjectKey]
         do { keys = try await objects.list(prefix: "keysets/") } catch { throw .objectStore(error) }
         for key in keys {
             let parts = key.value.split(separator: "/")
             guard parts.count == 3, parts[2].hasPrefix("sealed-") else { continue }
             let keySet = String(parts[1])
-            guard known.insert(keySet).inserted else { continue }
+            guard only?.contains(keySet) ?? true, known.insert(keySet).inserted else { continue }
+            if try await records.read(KeySetRow.self, id: keySet) == nil, try await isBeingRegistered(keySet) {
+                underWay.insert(keySet)
+                continue
+            }
+            // Read again: the registration may have ended in between.
             guard let row = try await records.read(KeySetRow.self, id: keySet)?.row else {
-                throw .invalidRequest(
-                    reason:
-                        "storage has a seal of \(keySet), of which the metadata store has no row: nothing is retired. "
-                        + "A registration may be under way; else restore the row, or remove the objects")
+                throw .rewrapStopped(
+                    reason: "storage has a seal of \(keySet), of which the metadata store has no row",
+                    fix: "Nothing is retired. Restore the row, or remove the objects, and run it again.")
             }
-            guard row.state != .destroyed else { continue }
-            let sealing = try await manifest(row).body.sealing
-            guard sealing.keyName == configured.key.value else { continue }
-            guard sealing.provider == configured.name, let own = sealing.keyVersion, own >= version else {
-                throw .invalidRequest(
-                    reason: "\(keySet) is sealed under \(sealing.keyName) version "
-                        + "\(sealing.keyVersion.map(String.init) ?? "unknown") of \(sealing.provider): nothing is retired"
-                )
-            }
+            try await requireNotSealed(row, below: version, at: configured)
+        }
+        return underWay
+    }
+
+    private func isBeingRegistered(_ keySet: String) async throws(KeyManagementError) -> Bool {
+        try await records.list(RegistrationRow.self, index: RegistrationRow.Status.creating.rawValue)
+            .contains { $0.row.keySet == keySet && $0.row.status == .creating }
+    }
+
+    private func requireNotSealed(
+        _ row: KeySetRow, below version: Int, at configured: ConfiguredKMS
+    ) async throws(KeyManagementError) {
+        guard row.state != .destroyed else { return }
+        let manifest = try await manifest(row).body
+        let sealing = manifest.sealing
+        guard sealing.keyName == configured.key.value else { return }
+        if sealing.provider == configured.name {
+            if let own = sealing.keyVersion, own >= version { return }
+        } else if try await isElsewhere(manifest, than: configured) {
+            return
+        }
+        throw .rewrapStopped(
+            reason: "\(row.keySet) is sealed under \(sealing.keyName) version "
+                + "\(sealing.keyVersion.map(String.init) ?? "unknown") of \(sealing.provider)",
+            fix: "Nothing is retired. See hkms keysets show, and run it again.")
+    }
+
+    /// Whether a key of the same name is another key: two names in the configuration may be one server.
+    private func isElsewhere(
+        _ manifest: KeySetManifest, than configured: ConfiguredKMS
+    ) async throws(KeyManagementError) -> Bool {
+        if let other = try? kms.kms(named: manifest.sealing.provider),
+            other.kms.provider != configured.kms.provider
+        {
+            return true
+        }
+        let sealed = try await sealedObjects(manifest)
+        let context = sealingContext(manifest, sealed.dataKey == nil ? .seed : .dataKey)
+        do throws(KMSError) {
+            _ = try await configured.kms.open(sealed.blob, under: configured.key, context: context, as: .service)
+            return false
+        } catch {
+            if case .cannotOpen = error { return true }
+            throw .kms(error)
         }
     }
 
@@ -65,11 +109,8 @@ extension KeyManager {
         let own = places(row, manifest).filter { $0.keyName.hasSuffix("-\(row.keySet)") }
         guard !own.isEmpty else { return row }
         do {
-            // Written down first: a key that is not there afterwards was destroyed here.
-            let known = row.destroying ?? []
-            try await change(row.keySet) { row throws(KeyManagementError) in row.destroying = own }
             var gone: [SealingPlace] = []
-            for place in own where await destroyKey(of: place, wasTried: known.contains { $0.isSameKey(as: place) }) {
+            for place in own where try await destroyKey(of: place, row) {
                 gone.append(SealingPlace(provider: place.provider, keyName: place.keyName, keyVersion: .max))
             }
             return try await note(gone, goneFor: row)
@@ -81,20 +122,46 @@ extension KeyManager {
         }
     }
 
-    /// - Parameter wasTried: whether an earlier attempt was written down, so that no key is what it left.
-    private func destroyKey(of place: SealingPlace, wasTried: Bool) async -> Bool {
+    /// - Returns: whether it is gone, by this installation's doing.
+    private func destroyKey(of place: SealingPlace, _ row: KeySetRow) async throws(KeyManagementError) -> Bool {
         guard let key = KMSKeyName(place.keyName), let known = try? kms.kms(named: place.provider) else { return false }
+        // Seen, and written down, before it is tried: a key that is not there afterwards was destroyed here. One that
+        // was never seen is perhaps another server's.
+        let wasSeen = row.destroying?.contains { $0.isSameKey(as: place) } ?? false
+        do throws(KMSError) {
+            if !wasSeen { _ = try await known.kms.describeKey(key) }
+        } catch {
+            logNotDestroyed(key, error)
+            return false
+        }
+        if !wasSeen {
+            try await change(row.keySet) { row throws(KeyManagementError) in
+                row.destroying = .merged(row.destroying, with: place)
+            }
+        }
         do throws(KMSError) {
             try await known.kms.destroyKey(key)
             return true
         } catch {
-            if case .keyNotFound = error { return wasTried }
-            // The tombstone stands. Destroying it again tries again.
-            logger.warning(
-                "the key of a destroyed key set is not destroyed yet",
-                metadata: ["key": "\(key)", "reason": "\(error)"])
+            switch error {
+            case .keyNotFound: return wasSeen
+            case .denied, .throttled, .notSupported, .keyUnusable:
+                // Not done for certain: should it be missing one day, it was somebody else.
+                try await change(row.keySet) { row throws(KeyManagementError) in
+                    row.destroying?.removeAll { $0.isSameKey(as: place) }
+                }
+            case .unavailable, .invalidResponse, .cannotOpen, .memory: break
+            }
+            logNotDestroyed(key, error)
             return false
         }
+    }
+
+    private func logNotDestroyed(_ key: KMSKeyName, _ error: KMSError) {
+        // The tombstone stands. Destroying it again tries again.
+        logger.warning(
+            "the key of a destroyed key set is not destroyed yet",
+            metadata: ["key": "\(key)", "reason": "\(error)"])
     }
 
     /// Every place in which something can be that opens the seed.

@@ -57,6 +57,8 @@ public final class KeyManager: Sendable {
     let inFlight = Mutex<Set<String>>([])
     let publicKeys = Mutex<BoundedCache<Digest, PublicKey>>(BoundedCache(limit: 64))
     let secretKeys: SecretKeyCache?
+    /// Before then no key set is moved with its principal's credential; nil for no such time.
+    let movesAgain = Mutex<ContinuousClock.Instant?>(nil)
     let manifests = Mutex<BoundedCache<Digest, SignedStatement<KeySetManifest>>>(BoundedCache(limit: 1024))
 
     /// Uniform errors after which a key set is suspended.
@@ -94,6 +96,9 @@ public final class KeyManager: Sendable {
         }
         return found
     }
+
+    /// Secret keys that are kept between decryptions.
+    package var cachedSecretKeys: Int { secretKeys?.count ?? 0 }
 
     // MARK: What every flow needs
 

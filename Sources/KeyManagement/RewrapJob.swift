@@ -125,6 +125,8 @@ struct RewrapJobRow: AuthenticatedRow {
     static let collection = "rewraps"
     static let id = "current"
 
+    /// Rows of key sets that it has sealed anew bear it.
+    var job: String
     var kind: RewrapRequest.Kind
     var from: String
     var to: String

@@ -17,6 +17,8 @@ struct RewrapRun {
     private var progress = RewrapProgress()
 
     private static let pageSize = 64
+    /// Others see how far it is at least this often.
+    private static let savingPause = Duration.seconds(1)
     /// Passes until one finds nothing left: more of them mean that somebody works against the job.
     private static let maximumPasses = 16
     /// A registration that began before the key's new version may end this late.
@@ -41,20 +43,21 @@ struct RewrapRun {
         let added = request.kind == .rotate && request.addsVersion ? 1 : 0
         _ = try await pass(
             to: RewrapTarget(
-                kms: configured, version: latest + added, from: request.from, isFirstPass: true,
-                addsOwnVersions: added > 0, retiresOwnVersions: false, isDryRun: true))
+                kms: configured, version: latest + added, from: request.from, job: "dry-run",
+                addsOwnVersions: added > 0, retiresOwnVersions: false, isDryRun: true), isFirst: true)
         return progress
     }
 
     mutating func toEnd(
-        at configured: ConfiguredKMS, begun: (Int) async throws -> Void
+        at configured: ConfiguredKMS, begun: @Sendable (Int) async throws -> Void
     ) async throws -> RewrapProgress {
         let version = try await addedVersion(at: configured)
         // Under way when the version was there already: they may have sealed under the one before.
         var registrations = try await registrationsUnderWay()
-        try await begun(version)
+        try await patiently { try await Self.inTermsOfFlows { try await begun(version) } }
+        let target = target(configured, version)
         for number in 0..<Self.maximumPasses {
-            let changed = try await pass(to: target(configured, version, isFirstPass: number == 0))
+            let changed = try await pass(to: target, isFirst: number == 0)
             guard progress.failed == 0 else {
                 try await save { _ in }
                 return progress
@@ -63,7 +66,7 @@ struct RewrapRun {
                 try await awaitEnd(of: registrations)
                 registrations = []
             } else if changed == 0 {
-                try await finish(at: configured, version: version)
+                try await finish(at: configured, version: version, begun: begun)
                 return progress
             }
         }
@@ -75,22 +78,38 @@ struct RewrapRun {
     /// The version that seals have at least from here on, added where the job does so.
     private mutating func addedVersion(at configured: ConfiguredKMS) async throws -> Int {
         if let version = stored?.row.version { return version }
-        if let row = stored?.row, row.addsVersion,
-            try await configured.kms.describeKey(configured.key).latestVersion <= row.versionBefore
-        {
+        if let row = stored?.row, row.addsVersion, try await latestVersion(of: configured) <= row.versionBefore {
             try await fence()
-            try await configured.kms.rotateKey(configured.key)
+            do throws(KMSError) { try await configured.kms.rotateKey(configured.key) } catch {
+                switch error {
+                case .denied, .notSupported, .keyUnusable:
+                    // Nothing was changed, and nothing is left that would have to be cancelled.
+                    progress.phase = .cancelled
+                    try await save { _ in }
+                    throw KeyManagementError.rewrapStopped(
+                        reason: "\(configured.name) adds no version to \(configured.key): \(error)",
+                        fix: "Rotate the key in the KMS, as its administrator, and give --rewrap-only; or use a "
+                            + "configuration with an administrator's credential.")
+                default: throw KeyManagementError.kms(error)
+                }
+            }
         }
-        let version = try await configured.kms.describeKey(configured.key).latestVersion
+        let version = try await latestVersion(of: configured)
         progress.phase = .rewrapping
         try await save { $0.version = version }
         return version
     }
 
-    private func target(_ configured: ConfiguredKMS, _ version: Int, isFirstPass: Bool) -> RewrapTarget {
+    private func latestVersion(of configured: ConfiguredKMS) async throws -> Int {
+        try await patiently {
+            try await Self.inTermsOfFlows { try await configured.kms.describeKey(configured.key).latestVersion }
+        }
+    }
+
+    private func target(_ configured: ConfiguredKMS, _ version: Int) -> RewrapTarget {
         var target = RewrapTarget(
-            kms: configured, version: version, from: request.from, isFirstPass: isFirstPass,
-            addsOwnVersions: isFirstPass && request.kind == .rotate && request.addsVersion,
+            kms: configured, version: version, from: request.from, job: stored?.row.job ?? "",
+            addsOwnVersions: request.kind == .rotate && request.addsVersion,
             retiresOwnVersions: request.retiresOldVersions, isDryRun: false)
         target.fence = { [manager] in try await Self.fence(manager) }
         return target
@@ -106,19 +125,39 @@ struct RewrapRun {
     }
 
     private static var taken: KeyManagementError {
-        .invalidRequest(reason: "another process has taken over this job, or cancelled it")
+        .rewrapStopped(
+            reason: "another process has taken over this job, or cancelled it",
+            fix: "See hkms kms status. Every key set opens, some are sealed as before, some anew.")
     }
 
-    private mutating func finish(at configured: ConfiguredKMS, version: Int) async throws {
+    private mutating func finish(
+        at configured: ConfiguredKMS, version: Int, begun: @Sendable (Int) async throws -> Void
+    ) async throws {
         var retired: SealingPlace?
         if stored?.row.retiresOldVersions == true {
             progress.phase = .retiring
             try await save { _ in }
-            try await manager.requireNothingSealed(below: version, at: configured)
+            try await requireNothingSealed(below: version, at: configured)
+            // What else is sealed under the key: looked at once more, too.
+            try await patiently { try await Self.inTermsOfFlows { try await begun(version) } }
             try await fence()
-            try await configured.kms.setMinimumVersion(version, of: configured.key)
-            try await save { _ in }
-            try await configured.kms.destroyVersions(below: version, of: configured.key)
+            do {
+                try await patiently {
+                    try await Self.inTermsOfFlows {
+                        try await configured.kms.setMinimumVersion(version, of: configured.key)
+                    }
+                }
+                try await save { _ in }
+                try await patiently {
+                    try await Self.inTermsOfFlows {
+                        try await configured.kms.destroyVersions(below: version, of: configured.key)
+                    }
+                }
+            } catch KeyManagementError.kms(.denied(let reason)) {
+                throw KeyManagementError.rewrapStopped(
+                    reason: "all is sealed anew, and old versions of \(configured.key) are not destroyed: \(reason)",
+                    fix: "Run it again with a credential that may; or end it here: hkms kms cancel.")
+            }
             retired = SealingPlace(
                 provider: configured.name, keyName: configured.key.value, keyVersion: version - 1)
         }
@@ -143,29 +182,45 @@ struct RewrapRun {
             try await manager.removeAbandonedRegistrations()
             if try await registrationsUnderWay().isDisjoint(with: registrations) { return }
             guard ContinuousClock.now < deadline else {
-                throw KeyManagementError.internalFailure(
-                    reason: "registrations that began before the job are still under way: run it again later")
+                throw KeyManagementError.rewrapStopped(
+                    reason: "registrations that began long ago are still under way", fix: "Run it again later.")
             }
             try await Task.sleep(for: .milliseconds(500))
         }
     }
 
+    /// Registrations that are under way are waited for: they end under the new version, or leave nothing.
+    private func requireNothingSealed(below version: Int, at configured: ConfiguredKMS) async throws {
+        var left: Set<String>?
+        repeat {
+            let among = left
+            let underWay = try await patiently { [manager] in
+                try await manager.requireNothingSealed(below: version, at: configured, among: among)
+            }
+            if !underWay.isEmpty { try await awaitEnd(of: underWay) }
+            left = underWay
+        } while left?.isEmpty == false
+    }
+
     // MARK: One pass over all key sets
 
     /// - Returns: how many were sealed anew.
-    private mutating func pass(to target: RewrapTarget) async throws -> Int {
-        progress.beginPass(isFirst: target.isFirstPass)
+    private mutating func pass(to target: RewrapTarget, isFirst: Bool) async throws -> Int {
+        progress.beginPass(isFirst: isFirst)
         var cursor: String?
         var changed = 0
-        let pace = request.rate.map { Duration.seconds(Double(request.width) / max($0, 0.001)) }
+        // Not more at a time than go in a second, or they would come in bursts.
+        let width = request.rate.map { max(1, min(request.width, Int($0))) } ?? request.width
+        let pace = request.rate.map { Duration.seconds(Double(width) / max($0, 0.001)) }
+        var saved = ContinuousClock.now
         while true {
             // Names alone: a row that cannot be read is the failure of one key set.
             let page = try await patiently { [manager, cursor] in
                 try await manager.records.ids(KeySetRow.self, after: cursor, limit: Self.pageSize)
             }
-            for start in stride(from: 0, to: page.count, by: request.width) {
+            for start in stride(from: 0, to: page.count, by: width) {
                 let begun = ContinuousClock.now
-                let group = Array(page[start..<min(start + request.width, page.count)])
+                let group = Array(page[start..<min(start + width, page.count)])
                 var fatal: (any Error)?
                 for attempt in await rewrap(group, to: target) {
                     if let outcome = attempt.outcome {
@@ -173,7 +228,7 @@ struct RewrapRun {
                             changed += 1
                             try await completed(attempt.keySet)
                         }
-                        if target.isFirstPass || outcome == .rewrapped { progress.count(outcome) }
+                        if isFirst || outcome == .rewrapped { progress.count(outcome) }
                     } else if let error = attempt.error as? KeyManagementError, !Self.isOfAll(error) {
                         progress.count(failure: "\(attempt.keySet): \(error)")
                     } else {
@@ -182,6 +237,10 @@ struct RewrapRun {
                 }
                 report(progress)
                 if let fatal { throw fatal }
+                if begun - saved > Self.savingPause {
+                    try await save { _ in }
+                    saved = begun
+                }
                 if let pace { try await Task.sleep(until: begun + pace, clock: .continuous) }
             }
             try await save { _ in }
@@ -217,7 +276,9 @@ struct RewrapRun {
     /// Without the KMS or a store nothing goes; a credential that may not is not for one key set.
     private static func isOfAll(_ error: KeyManagementError) -> Bool {
         switch error {
-        case .kms(.unavailable), .kms(.throttled), .kms(.denied), .metadataStore, .objectStore: true
+        case .kms(.unavailable), .kms(.throttled), .kms(.denied), .metadataStore(.unavailable),
+            .objectStore(.unavailable):
+            true
         default: error == taken
         }
     }
@@ -234,7 +295,7 @@ struct RewrapRun {
                 let asked: Duration
                 switch error {
                 case .kms(.unavailable), .objectStore(.unavailable), .metadataStore(.unavailable): asked = pause
-                case .kms(.throttled(let seconds)): asked = seconds.map { .seconds($0) } ?? pause
+                case .kms(.throttled(let seconds)): asked = max(pause, .seconds(seconds ?? 0))
                 default: throw error
                 }
                 guard ContinuousClock.now + asked < deadline else { throw error }
@@ -244,6 +305,13 @@ struct RewrapRun {
         }
     }
 
+    /// What a KMS throws, as the flows say it.
+    private static func inTermsOfFlows<Success: Sendable>(
+        _ body: () async throws -> Success
+    ) async throws -> Success {
+        do { return try await body() } catch let error as KMSError { throw KeyManagementError.kms(error) }
+    }
+
     /// Writes down how far the job is.
     /// - Throws: `invalidRequest` where another process has taken it over.
     private mutating func save(_ change: @Sendable (inout RewrapJobRow) -> Void) async throws {
@@ -251,8 +319,9 @@ struct RewrapRun {
         change(&stored.row)
         stored.row.progress = progress
         stored.row.updated = manager.clock()
+        let change = try manager.records.update(stored)
         do {
-            try await manager.records.apply([try manager.records.update(stored)])
+            try await patiently { [manager] in try await manager.records.apply([change]) }
         } catch KeyManagementError.metadataStore(.conflict) { throw Self.taken }
         self.stored = Stored(id: stored.id, index: stored.index, version: stored.version + 1, row: stored.row)
     }

@@ -24,8 +24,10 @@ struct KeySetRow: AuthenticatedRow {
     var attempted: [SealingPlace]?
     /// Of all these places, those whose key or versions this installation has itself destroyed.
     var gone: [SealingPlace]?
-    /// Keys of its own that were about to be destroyed.
+    /// Keys of its own that were seen at their KMS and are about to be destroyed.
     var destroying: [SealingPlace]?
+    /// The job that sealed it anew last.
+    var rewrapJob: String?
     var encryptions = 0
     var decryptions = 0
     /// Decryptions left; nil for no limit.

@@ -50,6 +50,8 @@ final class SecretKeyCache: Sendable {
 
     init(_ limits: SecretKeyCaching) { self.limits = limits }
 
+    var count: Int { state.withLock { $0.entries.count } }
+
     /// To be read before a key set's row is.
     var generation: Int { state.withLock { $0.generation } }
 

@@ -76,7 +76,9 @@ struct SecretKeyCacheTests {
         _ = try await bench.before().rewrapAll(RewrapBench.rotation)
         try await bench.opens(keySet, with: manager)
         #expect(kms.opened == 2)
+        #expect(manager.cachedSecretKeys == 1, "the one under the old seal is gone")
         _ = try await manager.destroy(keySet.id, as: bench.alice)
+        #expect(manager.cachedSecretKeys == 0)
         await #expect(throws: KeyManagementError.keySetDestroyed(keySet.id)) {
             try await bench.opens(keySet, with: manager)
         }
@@ -87,6 +89,7 @@ struct SecretKeyCacheTests {
         await #expect(throws: KeyManagementError.keySetDestroyed(second.id)) {
             try await bench.opens(second, with: manager)
         }
+        #expect(manager.cachedSecretKeys == 0)
     }
 }
 

@@ -89,6 +89,29 @@ struct Maintenance {
                 decision: .allowed, rule: "allowed by the operator", outcome: outcome))
     }
 
+    /// Whether this KMS opens the installation's secret, rather than another one of the configuration.
+    /// - Throws: whatever else keeps it from opening: that is no answer, and what sealed it may be about to go.
+    private func isSealed(_ sealed: [UInt8], by target: ConfiguredKMS) async throws -> Bool {
+        let configuration = settings.gateway
+        func open(_ kms: KMSDirectory) async throws(KeyManagementError) {
+            _ = try await InstallationKeys.open(
+                sealed, installation: configuration.installation, tenant: configuration.tenant, kms: kms)
+        }
+        do throws(KeyManagementError) {
+            try await open(KMSDirectory(target))
+            return true
+        } catch {
+            switch error {
+            case .kms(.cannotOpen), .kms(.keyNotFound): break
+            default: throw error
+            }
+        }
+        let others = installation.kms.all.filter { $0.name != target.name }
+        guard let first = others.first else { throw KeyManagementError.kms(.cannotOpen) }
+        try await open(KMSDirectory(first, others: Array(others.dropFirst())))
+        return false
+    }
+
     /// Seals the installation's own secret anew by a KMS of the configuration, in its file, which is the old one or the
     /// new one whatever happens.
     /// - Parameters:
@@ -100,10 +123,9 @@ struct Maintenance {
             throw KeyManagementError.unknownKMS(name)
         }
         let old = try OpenedInstallation.sealedKey(configuration)
-        let isThere = try? await InstallationKeys.open(
-            old, installation: configuration.installation, tenant: configuration.tenant, kms: KMSDirectory(target))
-        guard moves || isThere != nil else { return }
-        if isThere != nil, let own = InstallationKeys.keyVersion(of: old), own >= version { return }
+        let isThere = try await isSealed(old, by: target)
+        guard moves || isThere else { return }
+        if isThere, let own = InstallationKeys.keyVersion(of: old), own >= version { return }
         let fresh = try await InstallationKeys.resealed(
             old, installation: configuration.installation, tenant: configuration.tenant, kms: installation.kms,
             to: target)
