@@ -536,7 +536,8 @@ import TrustedKMSPKCS11
         let opens = "mechanism was \(made.rawValue), and \(used.rawValue) is used"
         try await expect(opens) { _ = try await other.open(blob, under: key, context: Self.context, as: .service) }
         // As CompletedKMS stores what a token of AES-CBC alone has sealed.
-        let cbc = [1] + [UInt8](repeating: 7, count: 32) + Array("HKP1".utf8) + [5, 4, 0, 0, 0, 1]
+        let cbc =
+            [1] + [UInt8](repeating: 7, count: 32) + Array("HKP1".utf8) + [5, 4, 0, 0, 0, 1]
             + [UInt8](repeating: 9, count: 48)
         try await expect("mechanism was cbc, and \(used.rawValue) is used") {
             let blob = KMSSealedBlob(bytes: cbc, keyVersion: 1)
