@@ -230,7 +230,7 @@ actor OpenBaoCredential {
         _ token: OpenBaoToken, _ transport: OpenBaoTransport, generation: Int
     ) async throws(KMSError) -> OpenBaoLease {
         let answer = try await transport.send(.GET, "auth/token/lookup-self", token: token)
-        if answer.isNotServed { throw .unavailable(reason: "OpenBao answered \(answer.status)") }
+        if answer.isNotServed { throw answer.unavailable("the look-up of the own token") }
         if answer.status == 429 { throw .throttled(retryAfterSeconds: answer.retryAfterSeconds) }
         var lifetime: Duration?
         var renewable = false

@@ -15,9 +15,11 @@ extension OpenBaoKMS {
         switch answer.status {
         case 400: return badRequest(operation, key) { answer.body.contains($0) }
         case 403:
+            // To a token of least policy, a name that does not exist is one that it may not use.
             return .denied(
-                reason: "OpenBao refused to \(operation)\(key.map { " \($0)" } ?? ""): "
-                    + "the token is not valid any more, or its policy does not allow this")
+                reason: "OpenBao refused to \(operation)\(key.map { " \($0) at the mount '\(mount)'" } ?? ""): "
+                    + "the token is not valid any more, or its policy does not allow this"
+                    + (key == nil ? "" : "; or key or mount is misspelt"))
         case 404:
             if answer.body.contains("no handler for route") {
                 return .invalidResponse(
@@ -36,15 +38,7 @@ extension OpenBaoKMS {
                 reason: "something that is not OpenBao answered 404 to \(operation), or nothing is at '\(mount)'; "
                     + "see the address and the mount")
         case 429: return .throttled(retryAfterSeconds: answer.retryAfterSeconds)
-        case 300..<400:
-            return .unavailable(
-                reason: "OpenBao answered a redirect, which is not followed; name every server in addresses")
-        // 412: this server lags behind the one that took the last write. 472, 473: a standby that does not forward.
-        case 412, 472, 473, 500...:
-            return .unavailable(
-                reason: "OpenBao answered \(answer.status) to \(operation)"
-                    + (answer.body.contains("is sealed") ? ": it is sealed" : ""))
-        default: break
+        default: if answer.isNotServed { return answer.unavailable(operation) }
         }
         return .invalidResponse(reason: "OpenBao answered \(answer.status) to \(operation)")
     }
@@ -72,6 +66,20 @@ extension OpenBaoKMS {
 }
 
 extension OpenBaoAnswer {
+    /// What an answer that ``isNotServed`` means. A proxy in front of a sealed server may say no more than 503.
+    func unavailable(_ operation: String) -> KMSError {
+        if (300..<400).contains(status) {
+            return .unavailable(
+                reason: "OpenBao answered \(operation) by a redirect, which is not followed; "
+                    + "name every server in addresses")
+        }
+        let state =
+            body.contains("is sealed")
+            ? ": it is sealed, and must be unsealed"
+            : status == 503 ? ": it may be sealed, or not up yet; see bao status" : ""
+        return .unavailable(reason: "OpenBao answered \(status) to \(operation)\(state)")
+    }
+
     /// Whether the body is the JSON in which OpenBao and Vault tell of errors. Read in place, because it may hold a seed.
     fileprivate var isErrorList: Bool { body.withUnsafeBytes { Self.dense($0).starts(with: Self.errorList) } }
 

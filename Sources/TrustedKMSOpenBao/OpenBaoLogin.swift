@@ -32,7 +32,7 @@ struct OpenBaoLogin: Sendable {
         _ body: OpenBaoRequestBody, _ transport: OpenBaoTransport, time: Duration? = nil
     ) async throws(KMSError) -> LoginAnswer {
         let answer = try await transport.send(.POST, "auth/\(mount)/login", body: body, time: time)
-        if answer.isNotServed { throw .unavailable(reason: "OpenBao answered \(answer.status) to \(name)") }
+        if answer.isNotServed { throw answer.unavailable(name) }
         switch answer.status {
         case 200: break
         case 400, 403, 404: throw .denied(reason: refusal(answer))

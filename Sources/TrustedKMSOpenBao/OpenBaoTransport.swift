@@ -249,8 +249,8 @@ final class OpenBaoTransport: Sendable {
         case is NIOConnectionError: "cannot connect"
         case NIOSSLError.uncleanShutdown: "the connection was closed"
         case is NIOSSLError, is NIOSSLExtraError, is BoringSSLError:
-            "the TLS handshake failed; the server must speak TLS 1.3 with a certificate for this host "
-                + "of an authority that caCertificateFile or the system knows"
+            "the TLS handshake failed; the server must speak TLS 1.3 with a certificate for this host of an authority "
+                + "that the file under caCertificate names (hkms init: --openbao-ca), or without one the system"
         case let error as IOError: "I/O error: \(String(cString: strerror(error.errnoCode)))"
         case is CancellationError: "cancelled"
         default: "failed (\(type(of: error)))"

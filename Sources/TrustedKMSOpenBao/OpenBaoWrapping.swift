@@ -12,7 +12,7 @@ enum OpenBaoWrapping {
     ) async throws(KMSError) -> OpenBaoToken {
         // Somebody who opened the wrapping can wrap another secret ID, but not at this path of the server's own.
         let lookup = try await transport.send(.POST, "sys/wrapping/lookup", body: .empty, token: token)
-        try check(lookup, of: file)
+        try check(lookup, of: file, roleMount: mount)
         let isSecretID = lookup.body.withUnsafeBytes { body in
             guard let path = (try? SecretJSON.string("data", "creation_path", in: body)).flatMap({ $0 }) else {
                 return false
@@ -27,7 +27,7 @@ enum OpenBaoWrapping {
         // Sent twice it would look like a theft.
         let answer = try await transport.send(
             .POST, "sys/wrapping/unwrap", body: .empty, token: token, .unsent)
-        try check(answer, of: file)
+        try check(answer, of: file, roleMount: mount)
         let secretID: OpenBaoToken?
         do {
             secretID = try answer.body.withUnsafeBytes { body in
@@ -43,15 +43,19 @@ enum OpenBaoWrapping {
         return secretID
     }
 
-    private static func check(_ answer: borrowing OpenBaoAnswer, of file: String) throws(KMSError) {
-        if answer.isNotServed { throw .unavailable(reason: "OpenBao answered \(answer.status) to the unwrapping") }
+    private static func check(
+        _ answer: borrowing OpenBaoAnswer, of file: String, roleMount mount: String
+    ) throws(KMSError) {
+        if answer.isNotServed { throw answer.unavailable("the unwrapping") }
         switch answer.status {
         case 200: return
         case 400, 403, 404:
             throw .denied(
                 reason: "ALARM: the wrapping token in \(file) is not valid: it has expired or was used before. Where "
-                    + "this gateway did not use it, somebody else may have the secret ID: destroy it by its accessor "
-                    + "(`bao write auth/approle/role/ROLE/secret-id-accessor/destroy`) and wrap a new one")
+                    + "this gateway did not use it, somebody else may have the secret ID: destroy it by its accessor, "
+                    + "which `bao list auth/\(mount)/role/ROLE/secret-id` shows (`bao write "
+                    + "auth/\(mount)/role/ROLE/secret-id-accessor/destroy secret_id_accessor=ACCESSOR`), and wrap a "
+                    + "new one")
         case 429: throw .throttled(retryAfterSeconds: answer.retryAfterSeconds)
         default: throw .invalidResponse(reason: "OpenBao answered \(answer.status) to the unwrapping")
         }

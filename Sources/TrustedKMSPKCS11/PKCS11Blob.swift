@@ -50,6 +50,11 @@ package struct PKCS11Blob {
         self.init(mechanism, version, box: Array(bytes[end...]))
     }
 
+    /// Whether it is what ``CompletedKMS`` makes of a CBC blob: version and check (33 bytes) stand in front.
+    static func isOfCBC(_ bytes: [UInt8]) -> Bool {
+        PKCS11Blob(parsing: Array(bytes.dropFirst(33)))?.mechanism == .cbc
+    }
+
     package var sealed: KMSSealedBlob { KMSSealedBlob(bytes: header + box, keyVersion: version.number) }
 }
 

@@ -131,9 +131,28 @@ public final class PKCS11KMS: TrustedKMS {
     ) throws(PKCS11Failure) -> KeyVersion {
         let key = try key(name, .sealing, session)
         let latest = try key.latest()
+        try checkKind(key, sealing)
         try checkEnabled(key, sealing.usage.seal, sealing.usage.open)
         try key.check(latest)
         return latest
+    }
+
+    /// Tells a key that was made for another mechanism from one that is disabled: it has the uses of the other, both.
+    private static func checkKind(_ key: TokenKey, _ sealing: TokenSealing) throws(PKCS11Failure) {
+        let ciphers: [Attribute] = [.encrypt, .decrypt]
+        let wrapping: [Attribute] = [.wrap, .unwrap]
+        let (own, other) = sealing.mechanism.wraps ? (wrapping, ciphers) : (ciphers, wrapping)
+        let attributes = try key.latest().attributes
+        guard !own.contains(where: { attributes.bool($0) == true }),
+            other.allSatisfy({ attributes.bool($0) == true })
+        else { return }
+        throw .kms(
+            .keyUnusable(
+                key.name,
+                reason: "its latest version was made for kms.pkcs11.mechanism "
+                    + (sealing.mechanism.wraps ? "gcm or cbc" : "keyWrapPad")
+                    + ", and \(sealing.mechanism.choice.rawValue) is used: configure the mechanism that it was made "
+                    + "for, or another key"))
     }
 
     private static func checkEnabled(_ key: TokenKey, _ uses: Attribute...) throws(PKCS11Failure) {
@@ -146,15 +165,13 @@ public final class PKCS11KMS: TrustedKMS {
     private static func version(
         of sealed: KMSSealedBlob, in key: TokenKey, _ sealing: TokenSealing
     ) throws(PKCS11Failure) -> (PKCS11Blob, KeyVersion) {
-        guard let blob = PKCS11Blob(parsing: sealed.bytes) else { throw .kms(.cannotOpen) }
-        // What CompletedKMS put inside differs between the choices.
-        guard sealing.opens.contains(blob.mechanism) else {
-            throw .kms(
-                .keyUnusable(
-                    key.name,
-                    reason: "it was sealed by \(blob.mechanism), where kms.pkcs11.mechanism was "
-                        + "\(blob.mechanism.choice.rawValue): set that, with a token that has it"))
+        guard let blob = PKCS11Blob(parsing: sealed.bytes) else {
+            if PKCS11Blob.isOfCBC(sealed.bytes) { throw otherMechanism(.cbc, key, sealing) }
+            throw .kms(.cannotOpen)
         }
+        // What CompletedKMS put inside differs between the choices.
+        guard sealing.opens.contains(blob.mechanism) else { throw otherMechanism(blob.mechanism, key, sealing) }
+        try checkKind(key, sealing)
         try checkEnabled(key, sealing.usage.seal, sealing.usage.open)
         let number = blob.version.number
         guard let version = key.versions.first(where: { $0.id == blob.version }) else {
@@ -174,6 +191,16 @@ public final class PKCS11KMS: TrustedKMS {
                 .keyUnusable(key.name, reason: "\(sealing.usage.open.name) of its version \(number) is not true"))
         }
         return (blob, version)
+    }
+
+    private static func otherMechanism(
+        _ mechanism: PKCS11Blob.Mechanism, _ key: TokenKey, _ sealing: TokenSealing
+    ) -> PKCS11Failure {
+        .kms(
+            .keyUnusable(
+                key.name,
+                reason: "it was sealed by \(mechanism), where kms.pkcs11.mechanism was \(mechanism.choice.rawValue), "
+                    + "and \(sealing.mechanism.choice.rawValue) is used: set the former, with a token that has it"))
     }
 
     private static func memory<Result: ~Copyable>(
@@ -294,6 +321,7 @@ public final class PKCS11KMS: TrustedKMS {
             try key.check(latest)
             switch key.purpose {
             case .sealing:
+                try Self.checkKind(key, sealing)
                 let isDisabled = try key.isDisabled(sealing.usage.seal, sealing.usage.open)
                 return KMSKeyDescription(
                     name: name, type: sealing.keyType, latestVersion: key.latestNumber,

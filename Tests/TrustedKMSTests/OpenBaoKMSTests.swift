@@ -70,6 +70,30 @@ import TrustedKMSOpenBao
         }
     }
 
+    @Test("a key or mount that is misspelt is named, though a least policy only denies it")
+    func misspeltNamesAreNamed() async throws {
+        let server = try OpenBaoTestServer()
+        let (key, _) = try await Self.twoKeys(server)
+        let missing = try #require(KMSKeyName("\(key)-misspelt"))
+        let token = try await server.createToken(policy: server.leastPolicy(for: key))
+        for (name, mount) in [(missing, "transit"), (key, "transitt")] {
+            try await server.withKMS(.token(OpenBaoTestServer.token(token)), mount: mount) { kms in
+                for isDescription in [true, false] {
+                    let error = await failure {
+                        if isDescription {
+                            _ = try await kms.describeKey(name)
+                        } else {
+                            _ = try await kms.generateDataKey(under: name, context: Self.context, as: .service)
+                        }
+                    }
+                    guard case .denied(let reason) = error,
+                        reason.contains("\(name) at the mount '\(mount)'"), reason.contains("misspelt")
+                    else { throw ConformanceFailure("\(String(describing: error))") }
+                }
+            }
+        }
+    }
+
     @Test func appRoleLogsInAndSurvivesRevocation() async throws {
         let server = try OpenBaoTestServer()
         let (key, other) = try await Self.twoKeys(server)

@@ -125,7 +125,8 @@ import TrustedKMSOpenBao
         #expect(status == 200)
         try await wrapped.server.withKMS(wrapped.authentication) { kms in
             try await Self.expectDenied(
-                kms, mentioning: "ALARM", "somebody else may have the secret ID", wrapped.role.secretIDFile)
+                kms, mentioning: "ALARM", "somebody else may have the secret ID", wrapped.role.secretIDFile,
+                "bao list auth/\(wrapped.role.mount)/role/ROLE/secret-id`", "destroy secret_id_accessor=ACCESSOR`")
             let error = await failure { try await kms.checkHealth() }
             #expect(error?.description.contains(token) == false)
             // A new one ends it.

@@ -5,6 +5,9 @@ import Testing
 import TrustedKMSOpenBao
 
 /// docs/kms/openbao.md: its commands run as they stand, in a namespace of their own.
+///
+/// Those in blocks that begin with ```sh. What needs a running installation (`hkms`), or an alarm, is in blocks of
+/// ```bash and is not run here.
 @Suite struct OpenBaoPageTests {
     private static let context = SealingContext.forTests(["page"])
     private static let folder = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
@@ -95,6 +98,8 @@ import TrustedKMSOpenBao
         let appRole = OpenBaoAuthentication.appRole(
             roleID: roleID, secretIDFile: work.file("secret-id.wrapped"), wrapped: true)
         let delegation = OpenBaoDelegation(role: "hkms-user")
+        let file = try work.write(gateway.token, to: "jwt")
+        let workload = OpenBaoAuthentication.jwt(role: "hkms-gateway", tokenFile: file, mount: "jwt-workloads")
 
         try await server.withKMS(appRole, namespace: namespace, delegation: delegation) { kms in
             try await kms.checkHealth()
@@ -118,6 +123,9 @@ import TrustedKMSOpenBao
                 else { throw ConformanceFailure("\(caller) opens alice's") }
             }
             _ = try await kms.rewrap(sealed, under: key, context: Self.context, as: .service)
+            try await server.withKMS(workload, namespace: namespace) { workload in
+                _ = try await workload.rewrap(sealed, under: key, context: Self.context, as: .service)
+            }
 
             // A JWT for the gateway's API is none for the KMS.
             let other = try await KMSCaller.holding(User(server, audience: "hkms").token)
@@ -126,8 +134,6 @@ import TrustedKMSOpenBao
             else { throw ConformanceFailure("another audience") }
         }
 
-        let file = try work.write(gateway.token, to: "jwt")
-        let workload = OpenBaoAuthentication.jwt(role: "hkms-gateway", tokenFile: file, mount: "jwt-workloads")
         try await server.withKMS(workload, namespace: namespace) { kms in
             try await Self.roundTrip(kms, seeds, as: .service)
         }
@@ -136,6 +142,26 @@ import TrustedKMSOpenBao
             guard case .denied = await failure({ try await kms.checkHealth() }) else {
                 throw ConformanceFailure("another subject is the gateway")
             }
+        }
+
+        // What `hkms init` does: it knows a token and a mount, and no namespace.
+        for name in ["init.token", "secret-id.wrapped", "rotation.token"] {
+            let attributes = try FileManager.default.attributesOfItem(atPath: work.file(name))
+            #expect(attributes[.posixPermissions] as? Int == 0o600, "\(name)")
+        }
+        let initial = OpenBaoAuthentication.tokenFile(work.file("init.token"))
+        try await server.withKMS(initial, mount: "\(namespace)/transit") { kms in
+            try await kms.requireKey(seeds)
+            try await Self.roundTrip(kms, seeds, as: .service)
+            #expect(try await kms.random(count: 32).count == 32)
+        }
+        // What `hkms kms rotate --retire` does.
+        let rotation = OpenBaoAuthentication.tokenFile(work.file("rotation.token"))
+        try await server.withKMS(rotation, namespace: namespace) { kms in
+            try await kms.rotateKey(seeds)
+            try await Self.roundTrip(kms, seeds, as: .service)
+            try await kms.setMinimumVersion(3, of: seeds)
+            try await kms.destroyVersions(below: 3, of: seeds)
         }
     }
 

@@ -142,6 +142,77 @@ import TrustedKMSOpenBao
         }
     }
 
+    /// docs/kms/policies/gateway-perkeyset.hcl and administrator-perkeyset.hcl
+    @Test("a gateway makes, uses and destroys keys of single key sets; it trims none and takes none out")
+    func gatewayHasKeysOfKeySets() async throws {
+        let server = try OpenBaoTestServer()
+        let shared = TrustedKMSConformance.freshName()
+        try await server.withKMS { try await $0.createKey(shared) }
+        var policies = [try await server.leastPolicy(for: shared)]
+        policies.append(try await server.load("gateway-perkeyset", replacing: ["hkms-seeds": shared.value]))
+        let own = try #require(KMSKeyName("\(shared)-ks-\(UInt32.random(in: .min ... .max))"))
+        let gateway = try await server.createToken(policy: "", settings: ["policies": policies])
+        let administrator = try await server.createToken(
+            policy: "",
+            settings: [
+                "policies": policies + [
+                    try await server.load("administrator-perkeyset", replacing: ["hkms-seeds": shared.value])
+                ]
+            ])
+        try await server.withKMS(.token(OpenBaoTestServer.token(gateway))) { kms in
+            try await kms.createKey(own)
+            let secret = try SecretBytes(randomCount: 32)
+            let sealed = try await kms.seal(secret, under: own, context: Self.context, as: .service)
+            let opened = try await kms.open(sealed, under: own, context: Self.context, as: .service)
+            let isSame = opened.equals(secret)
+            #expect(isSame)
+            _ = try await kms.generateDataKey(under: own, context: Self.context, as: .service)
+            try await kms.rotateKey(own)
+            #expect(try await kms.rewrap(sealed, under: own, context: Self.context, as: .service).keyVersion == 2)
+
+            let other = TrustedKMSConformance.freshName()
+            let missing = try #require(KMSKeyName("\(own)-missing"))
+            let calls: [@Sendable () async throws -> Void] = [
+                { try await kms.setMinimumVersion(2, of: own) },
+                { try await kms.createKey(other) },
+                { try await kms.rotateKey(shared) },
+                { try await kms.setMinimumVersion(1, of: shared) },
+                { try await kms.destroyKey(shared) },
+            ]
+            for (index, call) in calls.enumerated() {
+                guard case .denied = await failure(call) else { throw ConformanceFailure("call \(index) passed") }
+            }
+            let form: [String: any Sendable] = ["type": "aes256-gcm96", "derived": true]
+            let path = "transit/keys/\(missing)"
+            for (name, value) in [("exportable", true), ("allow_plaintext_backup", true), ("derived", false)] {
+                #expect(
+                    try await server.status("POST", path, form.merging([name: value]) { $1 }, token: gateway) == 403)
+            }
+            let context = ["plaintext": "aGttcw==", "context": "aGttcw=="]
+            #expect(try await server.status("POST", "transit/encrypt/\(missing)", context, token: gateway) == 403)
+            for setting in ["exportable", "allow_plaintext_backup"] {
+                let path = "transit/keys/\(own)/config"
+                #expect(try await server.status("POST", path, [setting: true], token: gateway) == 403)
+            }
+        }
+        // Where the minimum stands, trimming is a right of its own.
+        try await server.withKMS { try await $0.setMinimumVersion(2, of: own) }
+        try await server.administer("POST", "transit/keys/\(own)/config", ["min_encryption_version": 2])
+        let trim = ["min_available_version": 2]
+        #expect(try await server.status("POST", "transit/keys/\(own)/trim", trim, token: gateway) == 403)
+        try await server.withKMS(.token(OpenBaoTestServer.token(administrator))) { kms in
+            try await kms.destroyVersions(below: 2, of: own)
+            try await kms.rotateKey(own)
+            try await kms.setMinimumVersion(3, of: own)
+            try await kms.destroyVersions(below: 3, of: own)
+        }
+        try await server.withKMS(.token(OpenBaoTestServer.token(gateway))) { kms in
+            #expect(try await kms.describeKey(own).minimumVersion == 3)
+            try await kms.destroyKey(own)
+            #expect(await failure { _ = try await kms.describeKey(own) } == .keyNotFound(own))
+        }
+    }
+
     /// docs/kms/policies/gateway-signing.hcl
     @Test func signingPolicySuffices() async throws {
         let server = try OpenBaoTestServer()

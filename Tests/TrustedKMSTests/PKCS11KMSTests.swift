@@ -511,21 +511,41 @@ import TrustedKMSPKCS11
         await kms.shutdown()
     }
 
-    /// Blobs of one mechanism are not opened by another, and the error says which it was.
-    @Test func otherMechanismIsNamed() async throws {
+    /// Blobs and keys of one mechanism are not used by another, and the error says which it was and which it is.
+    @Test(arguments: [
+        (PKCS11MechanismChoice.gcm, PKCS11MechanismChoice.keyWrapPad, "gcm or cbc"), (.keyWrapPad, .gcm, "keyWrapPad"),
+    ])
+    func otherMechanismIsNamed(
+        _ made: PKCS11MechanismChoice, _ used: PKCS11MechanismChoice, _ word: String
+    ) async throws {
         let token = try PKCS11TestToken.softHSM
         let key = TrustedKMSConformance.freshName()
-        let kms = try await token.connect(.gcm)
+        let kms = try await token.connect(made)
         try await kms.createKey(key)
         let secret = try SecretBytes(randomCount: 32)
         let blob = try await kms.seal(secret, under: key, context: Self.context, as: .service)
         await kms.shutdown()
-        let other = try await token.connect(.keyWrapPad)
-        let error = await failure { _ = try await other.open(blob, under: key, context: Self.context, as: .service) }
-        guard case .keyUnusable(key, let reason) = error else {
-            throw ConformanceFailure("\(String(describing: error))")
+        let other = try await token.connect(used)
+        func expect(_ texts: String..., call: () async throws -> Void) async throws {
+            let error = await failure { try await call() }
+            guard case .keyUnusable(key, let reason) = error, !reason.contains("disabled") else {
+                throw ConformanceFailure("\(String(describing: error))")
+            }
+            for text in texts { #expect(reason.contains(text), "\(reason)") }
         }
-        #expect(reason.contains("gcm"))
+        let opens = "mechanism was \(made.rawValue), and \(used.rawValue) is used"
+        try await expect(opens) { _ = try await other.open(blob, under: key, context: Self.context, as: .service) }
+        // As CompletedKMS stores what a token of AES-CBC alone has sealed.
+        let cbc =
+            [1] + [UInt8](repeating: 7, count: 32) + Array("HKP1".utf8) + [5, 4, 0, 0, 0, 1]
+            + [UInt8](repeating: 9, count: 48)
+        try await expect("mechanism was cbc, and \(used.rawValue) is used") {
+            let blob = KMSSealedBlob(bytes: cbc, keyVersion: 1)
+            _ = try await other.open(blob, under: key, context: Self.context, as: .service)
+        }
+        let keys = "made for kms.pkcs11.mechanism \(word), and \(used.rawValue) is used"
+        try await expect(keys) { _ = try await other.seal(secret, under: key, context: Self.context, as: .service) }
+        try await expect(keys) { _ = try await other.describeKey(key) }
         try await other.destroyKey(key)
         await other.shutdown()
     }

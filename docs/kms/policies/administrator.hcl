@@ -1,5 +1,5 @@
 # Who makes, rotates and retires the key hkms-seeds. No encrypt and no decrypt: whoever administers the key opens
-# nothing with it. `hkms init` needs this and gateway.hcl, once.
+# nothing with it. `hkms init` needs gateway.hcl, and this besides where it is to make the key.
 path "transit/keys/hkms-seeds/rotate" { capabilities = ["update"] }
 
 # A key that could be exported or backed up cannot be made. No required_parameters: it would forbid reading.
