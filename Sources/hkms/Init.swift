@@ -166,7 +166,8 @@ struct Init: AsyncParsableCommand {
     private var nextSteps: String {
         var lines = ["Made \(directory). Next:"]
         if model.isEmpty {
-            lines.append("  name a model file in \(directory)/evaluator.yaml, under models: the unit does not start without")
+            lines.append(
+                "  name a model file in \(directory)/evaluator.yaml, under models; the unit needs one to start")
         }
         let tokenFile = dev ? "\(directory)/developer.token" : "FILE-WITH-A-TOKEN-OF-THE-ISSUER"
         lines += [

@@ -32,10 +32,10 @@ enum DelegationChecks {
     private static func placement(_ settings: KMSSettings, _ section: String) -> DoctorFinding {
         guard settings.placement != .perPrincipal else { return .ok("seeds are sealed under users' own keys") }
         return .warning(
-            "\(section) is set, and \(settings.section).keys is \(settings.placement.rawValue): users' credentials are "
-                + "not asked for, and the gateway's own opens every key set",
-            fix: "Set \(settings.section).keys: perPrincipal, which counts for key sets that are registered from then on; "
-                + "or take \(section) out.")
+            "\(section) is set, and \(settings.section).keys is \(settings.placement.rawValue): users' credentials "
+                + "are not asked for, and the gateway's own opens every key set",
+            fix: "Set \(settings.section).keys: perPrincipal, which counts for key sets that are registered from then "
+                + "on; or take \(section) out.")
     }
 
     /// By a JWT that nobody signed: what is refused first tells how far it came.
@@ -57,16 +57,14 @@ enum DelegationChecks {
         }
         return .failed(
             "a JWT that nobody signed was taken for a user's",
-            fix: "Have the KMS verify signatures of the mount that \(section) names, at once, and rotate what it keeps.")
+            fix: "Have the KMS verify signatures at the mount that \(section) names, before anything else.")
     }
 
     private static func unsigned() throws(KMSError) -> KMSCredential {
         let expiry = Int(Date().timeIntervalSince1970) + 60
         let parts = [
             Data(#"{"alg":"RS256","typ":"JWT"}"#.utf8),
-            Data(
-                #"{"iss":"hkms-doctor","sub":"hkms-doctor","aud":"hkms-doctor","iat":\#(expiry - 60),"exp":\#(expiry)}"#.utf8
-            ),
+            Data(#"{"iss":"nobody","sub":"nobody","aud":"nobody","iat":\#(expiry - 60),"exp":\#(expiry)}"#.utf8),
             Data((0..<256).map { _ in UInt8.random(in: .min ... .max) }),
         ]
         let text = parts.map { part in
@@ -103,7 +101,8 @@ enum DelegationChecks {
             return .warning(
                 "the gateway may not \(refused.joined(separator: " or ")) users' keys (\(prefix)...): their key sets "
                     + "cannot follow when the KMS's keys are rotated",
-                fix: "Give its credential the policy docs/kms/policies/gateway-delegated.hcl besides, with this prefix.")
+                fix: "Give its credential the policy docs/kms/policies/gateway-delegated.hcl besides, with this prefix."
+            )
         }
         return .ok("the gateway may read and rewrap under \(prefix)...")
     }

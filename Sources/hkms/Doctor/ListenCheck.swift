@@ -62,7 +62,8 @@ enum ListenCheck {
     /// - Parameter body: of `/readyz`.
     private static func fix(forProblemsIn body: String) -> String {
         struct Readiness: Decodable { let problems: [String] }
-        guard let named = try? JSONDecoder().decode(Readiness.self, from: Data(body.utf8)).problems, !named.isEmpty else {
+        guard let named = try? JSONDecoder().decode(Readiness.self, from: Data(body.utf8)).problems, !named.isEmpty
+        else {
             return "See what its /readyz names."
         }
         let shown = named.prefix(8).map { String($0.prefix(200)) }.joined(separator: "; ")

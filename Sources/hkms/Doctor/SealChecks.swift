@@ -1,3 +1,4 @@
+import Foundation
 import Gateway
 import KeyManagement
 import Logging
@@ -6,8 +7,6 @@ import StorageSQLite
 
 /// What key sets are sealed by: whether the configuration names all of it, and whether a move was left half done.
 enum SealChecks {
-    private static let jobCheck = "storage.rewrap"
-
     /// - Parameters:
     ///   - kms: those of the configuration.
     ///   - rows: of the metadata store, where there is one.
@@ -22,30 +21,34 @@ enum SealChecks {
         let (names, configuration) = (settings.allKMS.map(\.name), settings.gateway)
         return [
             DoctorCheck("storage.kms", after: after, fix: "Raise --limit: every key set's manifest is read.") {
-                guard rows.value != nil else { return .skipped("there is no metadata file yet") }
-                let manager = try manager(configuration, kms, keys.get())
+                guard let manager = try manager(configuration, kms, rows, keys) else { return nothingYet }
                 let found = try await manager.examineSeals(until: .now + limit * 0.8)
                 return finding(found, names: names)
             },
-            DoctorCheck(jobCheck, after: after, fix: "See hkms kms status.") {
-                guard rows.value != nil else { return .skipped("there is no metadata file yet") }
-                guard let job = try await manager(configuration, kms, keys.get()).rewrapJob() else {
-                    return .ok("key sets were never sealed anew")
-                }
+            DoctorCheck("storage.rewrap", after: after, fix: "See hkms kms status.") {
+                guard let manager = try manager(configuration, kms, rows, keys) else { return nothingYet }
+                guard let job = try await manager.rewrapJob() else { return .ok("key sets were never sealed anew") }
                 return finding(job)
             },
         ]
     }
 
+    private static let nothingYet = DoctorFinding.skipped("there is nothing stored yet")
+
+    /// - Returns: nil where opening the stores would make them.
     private static func manager(
-        _ configuration: GatewayConfiguration, _ all: [KMSChecks], _ keys: InstallationKeys
-    ) throws -> KeyManager {
+        _ configuration: GatewayConfiguration, _ all: [KMSChecks], _ rows: DoctorResult<ExaminedRows>,
+        _ keys: DoctorResult<InstallationKeys>
+    ) throws -> KeyManager? {
+        guard rows.value != nil, FileManager.default.fileExists(atPath: configuration.objectsDirectory) else {
+            return nil
+        }
         let known = try all.map { try $0.configured() }
         return KeyManager(
             configuration: .init(
                 installation: configuration.installation, gateway: configuration.gateway, tenant: configuration.tenant,
                 pinnedManifestKeys: configuration.pinnedManifestKeys),
-            keys: keys, kms: KMSDirectory(known[0], others: Array(known.dropFirst())),
+            keys: try keys.get(), kms: KMSDirectory(known[0], others: Array(known.dropFirst())),
             objects: try FileObjectStore(directory: configuration.objectsDirectory),
             metadata: try SQLiteMetadataStore(path: configuration.metadataFile), compute: InlineCompute(),
             logger: Logger(label: "hkms.doctor") { _ in SwiftLogNoOpLogHandler() })
@@ -64,12 +67,12 @@ enum SealChecks {
             findings.append(
                 .failed(
                     "\(keySets(found.damaged)) without a manifest that can be believed, \(first)",
-                    fix: "Restore storage.objects from a backup of this installation."))
+                    fix: "Restore storage.metadata and storage.objects from backups of this installation."))
         }
         if !found.isComplete {
             findings.append(
                 .warning(
-                    "only \(keySets(found.count)) looked at in time", fix: "Give --limit more seconds to see them all."))
+                    "only \(keySets(found.count)) looked at in time", fix: "Raise --limit to see them all."))
         }
         let counts = found.keySets.sorted { $0.key < $1.key }.map { "\($0.value) by \($0.key)" }
         return .together(
@@ -80,11 +83,11 @@ enum SealChecks {
     private static func finding(_ job: RewrapJob) -> DoctorFinding {
         let name = job.kind == .rotate ? "rotate \(job.to)" : "migrate from \(job.from) to \(job.to)"
         guard job.isUnfinished else { return .ok("the last job, \(name), is \(job.progress.phase.rawValue)") }
-        let command =
-            job.kind == .rotate ? "hkms kms rotate --kms \(job.to)" : "hkms kms migrate --from \(job.from) --to \(job.to)"
+        let words = job.kind == .rotate ? "rotate --kms \(job.to)" : "migrate --from \(job.from) --to \(job.to)"
         return .warning(
-            "a job is unfinished, \(name): \(job.progress.rewrapped) sealed anew, last step \(Format.date(job.updated))",
-            fix: "Unless it runs now, run it to its end (\(command), with the options that it had); or give it up: "
+            "unfinished: \(name), \(job.progress.rewrapped) sealed anew, last step \(Format.date(job.updated))",
+            fix:
+                "Unless it runs now, run it to its end: hkms kms \(words), with the options that it had; or give it up: "
                 + "hkms kms cancel.")
     }
 
