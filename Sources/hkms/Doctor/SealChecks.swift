@@ -21,37 +21,39 @@ enum SealChecks {
         let (names, configuration) = (settings.allKMS.map(\.name), settings.gateway)
         return [
             DoctorCheck("storage.kms", after: after, fix: "Raise --limit: every key set's manifest is read.") {
-                guard let manager = try manager(configuration, kms, rows, keys) else { return nothingYet }
-                let found = try await manager.examineSeals(until: .now + limit * 0.8)
-                return finding(found, names: names)
+                try await looking(configuration, kms, rows, keys) { manager in
+                    finding(try await manager.examineSeals(until: .now + limit * 0.8), names: names)
+                }
             },
             DoctorCheck("storage.rewrap", after: after, fix: "See hkms kms status.") {
-                guard let manager = try manager(configuration, kms, rows, keys) else { return nothingYet }
-                guard let job = try await manager.rewrapJob() else { return .ok("key sets were never sealed anew") }
-                return finding(job)
+                try await looking(configuration, kms, rows, keys) { manager in
+                    guard let job = try await manager.rewrapJob() else { return .ok("key sets were never sealed anew") }
+                    return finding(job)
+                }
             },
         ]
     }
 
-    private static let nothingYet = DoctorFinding.skipped("there is nothing stored yet")
-
-    /// - Returns: nil where opening the stores would make them.
-    private static func manager(
+    /// Opens the stores for what only looks at them, where there are any: opening makes what is missing.
+    private static func looking(
         _ configuration: GatewayConfiguration, _ all: [KMSChecks], _ rows: DoctorResult<ExaminedRows>,
-        _ keys: DoctorResult<InstallationKeys>
-    ) throws -> KeyManager? {
+        _ keys: DoctorResult<InstallationKeys>, _ body: (KeyManager) async throws -> DoctorFinding
+    ) async throws -> DoctorFinding {
         guard rows.value != nil, FileManager.default.fileExists(atPath: configuration.objectsDirectory) else {
-            return nil
+            return .skipped("there is nothing stored yet")
         }
         let known = try all.map { try $0.configured() }
-        return KeyManager(
-            configuration: .init(
-                installation: configuration.installation, gateway: configuration.gateway, tenant: configuration.tenant,
-                pinnedManifestKeys: configuration.pinnedManifestKeys),
-            keys: try keys.get(), kms: KMSDirectory(known[0], others: Array(known.dropFirst())),
-            objects: try FileObjectStore(directory: configuration.objectsDirectory),
-            metadata: try SQLiteMetadataStore(path: configuration.metadataFile), compute: InlineCompute(),
-            logger: Logger(label: "hkms.doctor") { _ in SwiftLogNoOpLogHandler() })
+        let objects = try FileObjectStore(directory: configuration.objectsDirectory)
+        let metadata = try DatabaseReader(path: configuration.metadataFile)
+        defer { metadata.close() }
+        return try await body(
+            KeyManager(
+                configuration: .init(
+                    installation: configuration.installation, gateway: configuration.gateway,
+                    tenant: configuration.tenant, pinnedManifestKeys: configuration.pinnedManifestKeys),
+                keys: try keys.get(), kms: KMSDirectory(known[0], others: Array(known.dropFirst())), objects: objects,
+                metadata: metadata, compute: InlineCompute(),
+                logger: Logger(label: "hkms.doctor") { _ in SwiftLogNoOpLogHandler() }))
     }
 
     private static func finding(_ found: SealExamination, names: [String]) -> DoctorFinding {

@@ -38,7 +38,9 @@ extension KMS {
             // Opening it would make it.
             guard FileManager.default.fileExists(atPath: file) else { return nil }
             do {
-                return try await RewrapJob.unverified(in: SQLiteMetadataStore(path: file))
+                let metadata = try DatabaseReader(path: file)
+                defer { metadata.close() }
+                return try await RewrapJob.unverified(in: metadata)
             } catch let error as KeyManagementError {
                 throw FlowFailure(error)
             } catch let error as SQLiteMetadataStoreError {
