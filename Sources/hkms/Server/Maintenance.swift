@@ -28,11 +28,15 @@ struct Maintenance {
         _ settings: ServerConfiguration, usesUp: Bool, changes: Bool, _ body: (Maintenance) async throws -> Result
     ) async throws -> Result {
         let configuration = settings.gateway
-        if !usesUp { try leaveUsedUp(settings) }
+        let usedUp = settings.allKMS.filter { $0.connection.usedUpFile != nil }
+        if let first = usedUp.first, !usesUp { throw leaving(first) }
         guard SecretMemory.forbidCoreDumps() || configuration.development else { throw ServerError.coreDumps }
         SecretMemory.lockPolicy = configuration.lockPolicy
         var logger = Logger(label: "hkms") { StreamLogHandler.standardError(label: $0) }
         logger.logLevel = .warning
+        for file in usedUp.compactMap(\.connection.usedUpFile) {
+            Terminal.tell("hkms: this spends the token in \(file): put another there before hkms serve starts\n")
+        }
         do {
             let installation = try await OpenedInstallation(settings)
             do {
@@ -58,16 +62,13 @@ struct Maintenance {
         }
     }
 
-    /// - Throws: where connecting would take the gateway's next login from it.
-    private static func leaveUsedUp(_ settings: ServerConfiguration) throws {
-        for kms in settings.allKMS {
-            guard let file = kms.connection.usedUpFile else { continue }
-            throw CommandFailure(
-                title: "The gateway's credential for the KMS works once",
-                detail: "\(file) holds the one login of \(kms.section), and hkms serve needs it",
-                fix: "Give hkms kms a configuration with a credential of its own; or use this one up by --unwrap, and "
-                    + "put another there before the gateway starts again.")
-        }
+    /// Connecting would take the gateway's next login from it.
+    private static func leaving(_ kms: KMSSettings) -> CommandFailure {
+        CommandFailure(
+            title: "The gateway's credential for the KMS works once",
+            detail: "\(kms.connection.usedUpFile ?? "") holds the one login of \(kms.section), and hkms serve needs it",
+            fix: "Give hkms kms a configuration with a credential of its own; or use this one up by --unwrap, and "
+                + "put another there before the gateway starts again.")
     }
 
     /// Nobody but these commands writes their log.

@@ -67,7 +67,24 @@ extension KMS {
 
         func run() async throws {
             let settings = try ServerConfiguration(path: options.config)
-            let job = try await Maintenance.run(settings, usesUp: options.unwrap, changes: false) { maintenance in
+            let job: RewrapJob?
+            do { job = try await cancelled(settings) } catch let error as FlowFailure {
+                guard error.problem.name == "kms-unavailable" else { throw error }
+                throw CommandFailure(
+                    title: "Not cancelled", detail: error.problem.detail,
+                    fix:
+                        "See that the KMS answers. Until then end the process that is at it, which is safe at any point: "
+                        + "every key set opens by the seal that it has.")
+            }
+            guard let job else {
+                throw CommandFailure(
+                    title: "Nothing to cancel", detail: "no job is unfinished", fix: "See hkms kms status.")
+            }
+            try KMSReport.write(job, json: options.json)
+        }
+
+        private func cancelled(_ settings: ServerConfiguration) async throws -> RewrapJob? {
+            try await Maintenance.run(settings, usesUp: options.unwrap, changes: false) { maintenance in
                 let job = try await maintenance.manager.cancelRewrapJob()
                 // A process that is at it has the log: it ends at once, and puts that on record itself.
                 if let job {
@@ -78,11 +95,6 @@ extension KMS {
                 }
                 return job
             }
-            guard let job else {
-                throw CommandFailure(
-                    title: "Nothing to cancel", detail: "no job is unfinished", fix: "See hkms kms status.")
-            }
-            try KMSReport.write(job, json: options.json)
         }
     }
 }
