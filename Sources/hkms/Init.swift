@@ -20,7 +20,8 @@ struct Init: AsyncParsableCommand {
             With OpenBao or Vault Transit as the trusted KMS:
 
               hkms init ./hkms --kms openbao --openbao-address https://bao.example:8200 \\
-                  --openbao-ca ca.pem --openbao-token-file token --oidc-issuer https://login.example
+                  --openbao-ca ca.pem --openbao-token-file token --oidc-issuer https://login.example \\
+                  --model models/heart-disease.json
 
             Writes hkms.yaml (gateway), policy.yaml (who may do what), evaluator.yaml (evaluation unit) and the keys \
             that both pin; with --dev also tokens.yaml with one token in developer.token. The gateway's own keys are \
@@ -31,7 +32,8 @@ struct Init: AsyncParsableCommand {
 
     @Argument(help: "The folder to make.") var directory: String
     @Flag(
-        name: .long, help: "For development: memory need not be locked, and the keystore's passphrase lies beside it.")
+        name: .long,
+        help: "For development: memory need not be locked, and the software keystore's passphrase lies beside it.")
     var dev = false
     @Flag(name: .long, help: "With --dev: TLS between client, gateway and unit all the same.")
     var tls = false
@@ -39,7 +41,8 @@ struct Init: AsyncParsableCommand {
     @Option(name: .long, help: "Name of the KMS key that seals seeds; it is made where it is missing.")
     var key = "hkms-seeds"
     @Option(name: .long, help: "Name of the installation, in every sealing context.") var installation = "hkms"
-    @Option(name: .long, help: "A model file for the evaluation unit; may be repeated.") var model: [String] = []
+    @Option(name: .long, help: "A model file for the evaluation unit, which needs one; may be repeated.")
+    var model: [String] = []
     @Option(name: .long, help: "Port of the gateway; 0 for any.") var gatewayPort = 8080
     @Option(name: .long, help: "Port of the evaluation unit; not 0, because the gateway's configuration names it.")
     var unitPort = 8081
@@ -104,8 +107,18 @@ struct Init: AsyncParsableCommand {
         guard !FileManager.default.fileExists(atPath: file("hkms.yaml")) else {
             throw ValidationError("\(directory) has an hkms.yaml already: choose another folder")
         }
+        let isOurs = !FileManager.default.fileExists(atPath: root.path)
         try FileManager.default.createDirectory(
             at: root, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
+        do { try await make() } catch {
+            // Half an installation is of no use, and in the way of the next try.
+            if isOurs { try? FileManager.default.removeItem(at: root) }
+            throw error
+        }
+        print(nextSteps)
+    }
+
+    private func make() async throws {
         let kmsYAML: String
         let trustedKMS: any TrustedKMS
         switch kms {
@@ -148,14 +161,29 @@ struct Init: AsyncParsableCommand {
         try write("policy.yaml", Policy.builtInText, mode: 0o644)
         // Last: a folder with hkms.yaml is complete.
         try write("hkms.yaml", gatewayYAML(kms: kmsYAML, unitKey: unitKey, auditKey: auditKey), mode: 0o644)
-        print("Made \(directory). Next:")
-        print("  hkms-evaluator serve --config \(directory)/evaluator.yaml &")
-        print("  hkms serve --config \(directory)/hkms.yaml &")
+    }
+
+    private var nextSteps: String {
+        var lines = ["Made \(directory). Next:"]
+        if model.isEmpty {
+            lines.append(
+                "  name a model file in \(directory)/evaluator.yaml, under models; the unit needs one to start")
+        }
         let tokenFile = dev ? "\(directory)/developer.token" : "FILE-WITH-A-TOKEN-OF-THE-ISSUER"
-        print("  export HKMS_GATEWAY=\(gatewayURL) HKMS_TOKEN_FILE=\(tokenFile)")
-        if usesTLS { print("  export HKMS_CA_FILE=\(directory)/tls/ca.pem") }
-        print("  hkms models")
-        if dev { print("This is a DEVELOPMENT installation: its passphrase lies beside its keystore.") }
+        lines += [
+            "  hkms-evaluator serve --config \(directory)/evaluator.yaml &",
+            "  hkms serve --config \(directory)/hkms.yaml &",
+            "  export HKMS_GATEWAY=\(gatewayURL) HKMS_TOKEN_FILE=\(tokenFile)",
+        ]
+        if usesTLS { lines.append("  export HKMS_CA_FILE=\(directory)/tls/ca.pem") }
+        lines.append("  hkms models")
+        if dev {
+            let why =
+                kms == "software" && passphraseFile == nil
+                ? "its passphrase lies beside its keystore" : "its token never expires, and memory need not be locked"
+            lines.append("This is a DEVELOPMENT installation: \(why).")
+        }
+        return lines.joined(separator: "\n")
     }
 
     private var usesTLS: Bool { !dev || tls }
@@ -260,6 +288,7 @@ struct Init: AsyncParsableCommand {
             }
             source = "passphraseEnvironment: HKMS_KEYSTORE_PASSPHRASE"
         }
+        PassphraseAdvice.warn(of: passphrase)
         let kms = try SoftwareKMS.create(at: file("keystore.json"), passphrase: passphrase, developmentOnly: dev)
         return (
             kms,
@@ -383,6 +412,7 @@ struct Init: AsyncParsableCommand {
             development: \(dev)
             memory:
               lock: \(dev ? "preferred" : "required")
+            # Files of models and circuits, at least one.
             models: [\(models)]
             gateways:
               - name: gateway-1

@@ -205,16 +205,92 @@ import Testing
             for _ in 0..<2 {
                 let left = try Doctor(installation.folder)
                 #expect(left.status == 0, "\(left.text)")
+                for name in left.names("skipped").subtracting(["kms.connect"]) {
+                    #expect(left.checks[name]?.detail == "left out with kms.connect", "\(name): \(left.text)")
+                }
                 #expect(left.names("skipped").isSuperset(of: ["kms.connect", "kms.key", "installation.key"]))
                 #expect(left.checks["kms.connect"]?.detail.contains("--unwrap") == true, "\(left.text)")
                 #expect(!left.text.contains(token))
             }
+            // What only looks needs no login, and what does is refused before it spends the gateway's.
+            func kms(_ word: String) throws -> Programs.Output {
+                try Programs.run(Programs.path("hkms"), ["kms", word, "--config", file.path])
+            }
+            let status = try kms("status")
+            #expect(status.status == 0 && status.out == "no job yet\n", "\(status.error)")
+            for word in ["rotate", "cancel"] {
+                let refused = try kms(word)
+                #expect(refused.status == 1 && refused.error.contains("--unwrap"), "\(refused.error)")
+                #expect(refused.error.contains(path) && !refused.error.contains(token), "\(refused.error)")
+            }
+
             let used = try Doctor(installation.folder, "--unwrap")
             #expect(used.status == 0 && used.checks["installation.key"]?.outcome == "ok", "\(used.text)")
+            let spent = try #require(used.checks["kms.connect"])
+            #expect(spent.outcome == "warning" && spent.detail.contains("has spent the token in \(path)"), "\(spent)")
             let again = try Doctor(installation.folder, "--unwrap")
             #expect(again.names("failed") == ["kms.health"], "\(again.text)")
             #expect(again.checks["kms.health"]?.detail.contains("ALARM") == true, "\(again.text)")
             #expect(!used.text.contains(token) && !again.text.contains(token))
+        }
+    }
+
+    @Test("users' logins at the KMS: mount, role and policy are asked for, and that the configuration uses them")
+    func delegated() async throws {
+        let key = "hkms-\(UUID().uuidString.lowercased())"
+        try await Installation.use(.openbao, key: key, tls: true) { installation in
+            installation.endGateway()
+            let bao = try OpenBaoServer()
+            let mount = "jwt-\(UUID().uuidString.lowercased().prefix(8))"
+            let empty = "\(mount)-empty"
+            for mount in [mount, empty] { try bao.call("POST", "sys/auth/\(mount)", #"{"type": "jwt"}"#) }
+            defer { for mount in [mount, empty] { _ = try? bao.call("DELETE", "sys/auth/\(mount)") } }
+            let pem = JWTIssuer().publicKeyPEM.replacingOccurrences(of: "\n", with: "\\n")
+            try bao.call("POST", "auth/\(mount)/config", #"{"jwt_validation_pubkeys": ["\#(pem)"]}"#)
+            try bao.call(
+                "POST", "auth/\(mount)/role/hkms-user",
+                #"{"role_type": "jwt", "user_claim": "sub", "bound_audiences": ["kms"]}"#)
+            func token(_ policies: String...) throws -> String {
+                let names = policies.map { "\"\($0)\"" }.joined(separator: ", ")
+                let made = try bao.call("POST", "auth/token/create", #"{"policies": [\#(names)], "ttl": "10m"}"#)
+                struct Answer: Decodable {
+                    struct Auth: Decodable { let client_token: String }
+                    let auth: Auth
+                }
+                return try JSONDecoder().decode(Answer.self, from: Data(made.utf8)).auth.client_token
+            }
+            let gateway = try bao.load("gateway", ["hkms-seeds": key])
+            let besides = try bao.load("gateway-delegated", ["hkms-user-": "user-of-doctor-"])
+            let (whole, partly) = (try token(gateway, besides), try token(gateway))
+            try installation.replaceOpenBaoToken(by: whole)
+            let file = installation.folder.appendingPathComponent("hkms.yaml")
+            let text = try String(contentsOf: file, encoding: .utf8)
+            let line = try #require(text.split(separator: "\n").first { $0.contains("tokenFile:") })
+            let (login, policy, placement) = (
+                "kms.delegated.login", "kms.delegated.policy", "kms.delegated.placement"
+            )
+            let cases: [(String, String, String, String, fails: Set<String>, warns: Set<String>)] = [
+                (mount, "hkms-user", "perPrincipal", whole, [], []),
+                (mount, "hkms-user", "perPrincipal", partly, [], [policy]),
+                (mount, "hkms-user", "shared", whole, [], [placement]),
+                (mount, "nobody", "perPrincipal", whole, [login], []),
+                ("jwt-nowhere", "hkms-user", "perPrincipal", whole, [login], []),
+                (empty, "hkms-user", "perPrincipal", whole, [login], []),
+            ]
+            for (mount, role, keys, token, fails, warns) in cases {
+                let own = "delegated: {mount: \(mount), role: \(role), keyPrefix: user-of-doctor-}"
+                var changed = text.replacingOccurrences(of: line, with: "\(line)\n\(line.prefix { $0 == " " })\(own)")
+                changed = changed.replacingOccurrences(of: "\nkms:\n", with: "\nkms:\n  keys: \(keys)\n")
+                try Data(changed.utf8).write(to: file)
+                try installation.replaceOpenBaoToken(by: token)
+                let doctor = try Doctor(installation.folder)
+                #expect(doctor.names("failed") == fails, "\(doctor.text)")
+                #expect(
+                    doctor.names("warning").subtracting(["configuration", "identity.tokens"]) == warns,
+                    "\(doctor.text)")
+                #expect(doctor.names("ok").union(fails).union(warns).isSuperset(of: [login, policy, placement]))
+                #expect(!doctor.text.contains(token))
+            }
         }
     }
 

@@ -149,6 +149,15 @@ import TrustedKMSSoftware
                     process[keyPath: handle] = FileHandle.nullDevice
                 }
                 try process.run()
+                if share == 4 {
+                    while process.isRunning, try await beside.manager.rewrapJob() == nil {
+                        try await Task.sleep(for: .milliseconds(5))
+                    }
+                    let second = try Programs.run(hkms, Self.migrate(installation))
+                    #expect(
+                        second.status == 1 && second.error.contains("Another hkms kms job is running here"),
+                        "\(second.error)")
+                }
                 while process.isRunning {
                     let seen = try await beside.manager.rewrapJob()?.progress.seen ?? 0
                     if seen >= Self.keySets / share { break }
@@ -160,6 +169,11 @@ import TrustedKMSSoftware
                 let job = try #require(try await beside.manager.rewrapJob())
                 #expect(job.isUnfinished && job.progress.rewrapped < Self.keySets - 1)
             }
+            let doctor = try Doctor(installation.folder, "--limit", "60")
+            let unfinished = try #require(doctor.checks["storage.rewrap"], "\(doctor.text)")
+            #expect(unfinished.outcome == "warning", "\(unfinished)")
+            #expect(unfinished.detail.contains("unfinished: migrate from software to openbao"), "\(unfinished)")
+            #expect(doctor.checks["storage.kms"]?.outcome == "ok", "\(doctor.text)")
             let end = try Self.report(Programs.run(hkms, Self.migrate(installation), seconds: 600))
             #expect(end.phase == "complete" && end.failed == 0)
             // What the killed processes had done and not written down counts as up to date now.
@@ -208,10 +222,19 @@ import TrustedKMSSoftware
                 (try run("migrate", "--from", "software", "--to", "software"), "hkms kms rotate"),
                 (try run("rotate", "--retire"), "--yes"), (try run("rotate", "--width", "0"), "--width"),
                 (try run("cancel"), "hkms kms status"),
+                (try run("rotate", "--kms", "elsewhere"), "one that it names (software)"),
             ] {
                 #expect(output.status != 0 && output.error.contains(mention), "\(output.error)")
             }
+            for words in [["status"], ["cancel"], ["rotate"], ["migrate", "--from", "a", "--to", "b"]] {
+                let missing = try Programs.run(hkms, ["kms"] + words + ["--config", config + ".none"])
+                #expect(missing.status == 78 && missing.error.contains("hkms.yaml.none:1:"), "\(missing.error)")
+            }
             #expect(try run("status").out.contains("no job yet"))
+            #expect(try run("status", "--verify").out.contains("no job yet"))
+            let request = RegisterRequest(requestId: "gone", mode: "direct", preset: "ckks-12", release: "raw")
+            let gone = try await installation.alice.register(request).body.id
+            _ = try await installation.alice.destroy(keySet: gone)
             let sealed = installation.folder.appendingPathComponent("installation.sealed")
             let before = try Data(contentsOf: sealed)
             let rotated = try run("rotate", "--retire", "--yes")
@@ -220,7 +243,15 @@ import TrustedKMSSoftware
             // It starts with what the job left.
             installation.endGateway()
             try await installation.start()
-            #expect(try run("status", "--json").out.contains(#""phase" : "complete""#))
+            let options = ["--gateway", installation.gatewayURL, "--token-file", installation.tokenFile]
+            let shown = try Programs.run(hkms, ["keysets", "show", gone] + options).out
+            #expect(shown.contains(/\nshredded +20/) && !shown.contains("sealed seed"), "\(shown)")
+            #expect(try run("status", "--json", "--verify").out.contains(#""verified" : true"#))
+            // While the KMS is away one still sees how far a job is.
+            try FileManager.default.removeItem(at: installation.folder.appendingPathComponent("keystore.json"))
+            let status = try run("status", "--json").out
+            #expect(status.contains(#""phase" : "complete""#) && status.contains(#""verified" : false"#), "\(status)")
+            #expect(try run("status", "--verify").status == 1)
         }
     }
 }

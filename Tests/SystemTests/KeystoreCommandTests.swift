@@ -32,6 +32,34 @@ import TrustedKMSSoftware
         #expect(try bench.run("show", "--passphrase-file", bench.newFile).out.contains("yes"))
     }
 
+    @Test("a short passphrase is taken and warned of; hkms init that fails leaves nothing")
+    func choice() async throws {
+        let bench = try await Bench()
+        let short = bench.folder.appendingPathComponent("short").path
+        try #require(
+            FileManager.default.createFile(
+                atPath: short, contents: Data("hello\n".utf8), attributes: [.posixPermissions: 0o600]))
+        let hkms = try Programs.path("hkms")
+        func make(_ name: String, _ options: String...) throws -> Programs.Output {
+            try Programs.run(hkms, ["init", bench.folder.appendingPathComponent(name).path, "--dev"] + options)
+        }
+        for (file, isShort) in [(short, true), (bench.newFile, false)] {
+            let changed = try bench.run("passphrase", "--passphrase-file", bench.oldFile, "--new-passphrase-file", file)
+            #expect(changed.status == 0 && changed.error.contains("fewer than 12 bytes") == isShort, "\(changed.error)")
+            #expect(!(changed.out + changed.error).contains("hello"))
+            try bench.restore()
+            let made = try make("made-\(isShort)", "--passphrase-file", file)
+            #expect(made.status == 0 && made.error.contains("fewer than 12 bytes") == isShort, "\(made.error)")
+            #expect(
+                !made.out.contains("its passphrase lies beside") && made.out.contains("under models"), "\(made.out)")
+        }
+        let closed = "http://127.0.0.1:\(try Installation.freePort())"
+        let failed = try make(
+            "failed", "--kms", "openbao", "--openbao-address", closed, "--openbao-token-file", short)
+        #expect(failed.status == 1, "\(failed.error)")
+        #expect(!FileManager.default.fileExists(atPath: bench.folder.appendingPathComponent("failed").path))
+    }
+
     @Test("what is wrong is named, and neither passphrase is told")
     func refusals() async throws {
         let bench = try await Bench()

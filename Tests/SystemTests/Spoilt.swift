@@ -16,7 +16,12 @@ struct Spoilt {
     /// What every installation for development is warned of.
     static let usual: Set = ["configuration", "identity.tokens", "kms.capabilities"]
     private static let behindKey: Set = ["kms.seal", "kms.dataKey", "kms.rewrap"]
-    private static let behindInstallation: Set = ["storage.rows", "audit.log", "unit.unit-1"]
+    private static let behindConnection: Set = [
+        "kms.health", "kms.key", "kms.capabilities", "kms.random", "installation.key",
+    ]
+    /// What key sets are sealed by.
+    private static let seals: Set = ["storage.kms", "storage.rewrap"]
+    private static let behindInstallation: Set = seals.union(["storage.rows", "audit.log", "unit.unit-1"])
 
     static func all(_ installation: Installation, _ authority: TestAuthority) throws -> [Spoilt] {
         try files(installation) + keys() + certificates(authority) + stores() + neighbours(installation)
@@ -36,14 +41,29 @@ struct Spoilt {
             Spoilt(
                 name: "open passphrase", fails: ["files.secrets", "kms.connect"],
                 warns: ["configuration", "identity.tokens"],
-                skips: behindKey.union(behindInstallation).union([
-                    "kms.health", "kms.key", "kms.capabilities", "kms.random", "installation.key",
-                ]), tells: "can be read by everybody on this machine"
+                skips: behindKey.union(behindInstallation).union(behindConnection),
+                tells: "can be read by everybody on this machine", spoil: openPassphrase),
+            Spoilt(
+                name: "open passphrase beyond ..", fails: ["files.secrets", "kms.connect"],
+                warns: ["configuration", "identity.tokens"],
+                skips: behindKey.union(behindInstallation).union(behindConnection),
+                tells: "can be read by everybody on this machine"
             ) { folder in
-                let passphrase = folder.appendingPathComponent("keystore.passphrase").path
-                try FileManager.default.setAttributes([.posixPermissions: 0o755], ofItemAtPath: folder.path)
-                try FileManager.default.setAttributes([.posixPermissions: 0o604], ofItemAtPath: passphrase)
+                try openPassphrase(folder)
+                try edit(
+                    folder, "passphraseFile: keystore.passphrase",
+                    "passphraseFile: ../\(folder.lastPathComponent)/keystore.passphrase")
             },
+            Spoilt(
+                name: "folder for a passphrase", fails: ["files.secrets", "kms.connect"],
+                warns: ["configuration", "identity.tokens"],
+                skips: behindKey.union(behindInstallation).union(behindConnection),
+                tells: "which kms.software.passphraseFile of the configuration names (Is a directory)"
+            ) { try edit($0, "passphraseFile: keystore.passphrase", "passphraseFile: tls") },
+            Spoilt(
+                name: "objects beyond a folder that is not there",
+                skips: seals, tells: "is not there yet; the gateway's start makes it"
+            ) { try edit($0, "  objects: objects", "  objects: none/../none/objects") },
             Spoilt(name: "group's TLS key", warns: usual.union(["files.secrets"]), tells: "can be read by group") {
                 folder in
                 let key = folder.appendingPathComponent("tls/gateway-1.key").path
@@ -109,20 +129,20 @@ struct Spoilt {
 
     private static func stores() -> [Spoilt] {
         [
-            Spoilt(name: "no folder of objects", fails: ["storage.objects"], tells: "objects") { folder in
+            Spoilt(name: "no folder of objects", fails: ["storage.objects"], skips: seals, tells: "objects") { folder in
                 let objects = folder.appendingPathComponent("objects")
                 try FileManager.default.removeItem(at: objects)
                 try Data("a file".utf8).write(to: objects)
             },
             Spoilt(
-                name: "no database", fails: ["storage.metadata"], skips: ["storage.rows", "audit.log"],
+                name: "no database", fails: ["storage.metadata"], skips: seals.union(["storage.rows", "audit.log"]),
                 tells: "is not an SQLite database or is damaged"
             ) { try Data(repeating: 7, count: 8192).write(to: $0.appendingPathComponent("metadata.sqlite")) },
-            Spoilt(name: "forged row", fails: ["storage.rows"], tells: "1 of ") { folder in
+            Spoilt(name: "forged row", fails: ["storage.rows", "storage.kms"], tells: "1 of ") { folder in
                 try sqlite(folder, "UPDATE records SET version = version + 1 WHERE collection = 'keysets'")
             },
             Spoilt(
-                name: "torn database", fails: ["storage.metadata"], skips: ["storage.rows", "audit.log"],
+                name: "torn database", fails: ["storage.metadata"], skips: seals.union(["storage.rows", "audit.log"]),
                 tells: "damaged"
             ) {
                 let file = $0.appendingPathComponent("metadata.sqlite")
@@ -144,6 +164,17 @@ struct Spoilt {
                 let end = try #require(lines.firstIndex { $0.contains("\"checkpoint\"") })
                 try #require(end + 1 < lines.count)
                 try Data((lines[...end].joined(separator: "\n") + "\n").utf8).write(to: file)
+            },
+            Spoilt(
+                name: "a KMS that is not named any more", fails: ["storage.kms"],
+                tells: "1 key set is sealed by the KMS software, which the configuration does not name"
+            ) { try edit($0, "  provider: software", "  provider: software\n  name: another") },
+            Spoilt(name: "no manifest", fails: ["storage.kms"], tells: "without a manifest that can be believed") {
+                folder in
+                let objects = folder.appendingPathComponent("objects")
+                let found = FileManager.default.enumerator(atPath: objects.path)?.compactMap { $0 as? String } ?? []
+                let manifest = try #require(found.first { $0.contains("/manifest-") })
+                try FileManager.default.removeItem(at: objects.appendingPathComponent(manifest))
             },
             Spoilt(name: "no log", fails: ["audit.log"], tells: "holds no log, and it ended at line") {
                 try FileManager.default.removeItem(at: try log(in: $0))
@@ -185,6 +216,12 @@ struct Spoilt {
     }
 
     // MARK: - Means
+
+    private static func openPassphrase(_ folder: URL) throws {
+        let passphrase = folder.appendingPathComponent("keystore.passphrase").path
+        try FileManager.default.setAttributes([.posixPermissions: 0o755], ofItemAtPath: folder.path)
+        try FileManager.default.setAttributes([.posixPermissions: 0o604], ofItemAtPath: passphrase)
+    }
 
     /// Replaces the first match of a regular expression in hkms.yaml.
     private static func edit(_ folder: URL, _ pattern: String, _ replacement: String) throws {

@@ -32,10 +32,8 @@ struct Doctor: AsyncParsableCommand {
 
     func run() async throws {
         let settings: ServerConfiguration
-        let files: SecretFileChecks
         do {
             settings = try ServerConfiguration(path: config)
-            files = try SecretFileChecks(settings.gateway, configurationFile: config)
         } catch let error as ConfigurationError {
             let finding = DoctorFinding.failed(error.description, fix: "Correct the named lines.")
             try write(DoctorReport(entries: [.init(name: "configuration", finding: finding, milliseconds: 0)]))
@@ -46,7 +44,7 @@ struct Doctor: AsyncParsableCommand {
         ]
         entries += ProcessChecks.run(settings.gateway)
         let progress = DoctorProgress()
-        let (checks, kms) = Self.checks(settings, files, usesUp: unwrap)
+        let (checks, kms) = checks(settings)
         let examination = DoctorExamination(checks: checks, limit: .seconds(limit))
         entries += await examination.run { progress.show($0) }
         progress.end()
@@ -68,9 +66,7 @@ struct Doctor: AsyncParsableCommand {
     }
 
     /// - Returns: every check, and those of the KMSs, which connect to them.
-    private static func checks(
-        _ settings: ServerConfiguration, _ files: SecretFileChecks, usesUp: Bool
-    ) -> ([DoctorCheck], [KMSChecks]) {
+    private func checks(_ settings: ServerConfiguration) -> ([DoctorCheck], [KMSChecks]) {
         let configuration = settings.gateway
         let named = [("kms", settings.kms)] + settings.otherKMS.map { ("otherKMS.\($0.name)", $0) }
         let kms = named.map { name, settings in
@@ -78,16 +74,19 @@ struct Doctor: AsyncParsableCommand {
                 name, settings,
                 context: .probe(installation: configuration.installation, tenant: configuration.tenant),
                 other: .probe(installation: configuration.installation, tenant: "\(configuration.tenant).other"),
-                usesUp: usesUp)
+                isCurrent: name == "kms", usesUp: unwrap)
         }
         let installation = "installation.key"
         let keys = DoctorResult<InstallationKeys>()
         let storage = StorageChecks(configuration, keys: keys, keyCheck: installation)
         let audit = AuditChecks(configuration, keys: keys, keyCheck: installation, rows: storage.rows)
         let checks =
-            [policy(configuration.policyFile), files.check] + TLSChecks(configuration).checks
+            [Self.policy(configuration.policyFile), SecretFileChecks(settings).check] + TLSChecks(configuration).checks
             + kms.flatMap(\.checks)
-            + [InstallationKeyCheck.check(installation, settings, kms, result: keys)] + storage.checks + audit.checks
+            + [InstallationKeyCheck.check(installation, settings, kms, result: keys)] + storage.checks
+            + SealChecks.checks(
+                settings, kms, rows: storage.rows, keys: keys, keyCheck: installation, limit: .seconds(limit))
+            + audit.checks
             + IdentityChecks.checks(settings.identity)
             + UnitChecks.checks(configuration, keys: keys, keyCheck: installation)
             + [ListenCheck.check(configuration.listen)]

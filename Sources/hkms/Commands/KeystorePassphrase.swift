@@ -30,6 +30,7 @@ extension Keystore {
             } catch {
                 throw CommandFailure(error)
             }
+            PassphraseAdvice.warn(of: new)
             try Terminal.write(
                 "\(Terminal.printable(source.keystore)): opens under the new passphrase alone. "
                     + "Start its gateways again with it.\n")

@@ -17,6 +17,8 @@ struct DoctorExamination: Sendable {
     /// - Parameter onChange: told what is running, whenever that changes.
     func run(onChange: @escaping @Sendable ([String]) -> Void = { _ in }) async -> [Entry] {
         var entries: [String: Entry] = [:]
+        // Why checks were skipped that were not asked.
+        var causes: [String: String] = [:]
         await withTaskGroup(of: Entry.self) { group in
             var waiting = checks
             var running: [String] = []
@@ -28,12 +30,9 @@ struct DoctorExamination: Sendable {
                         left.append(check)
                         continue
                     }
-                    let missing = needed.first {
-                        [.failed, .skipped].contains(entries[$0]?.finding.outcome ?? .failed)
-                    }
-                    if let missing {
-                        entries[check.name] = Entry(
-                            name: check.name, finding: .skipped("\(missing) must be mended first"), milliseconds: 0)
+                    if let reason = Self.reason(toSkipAfter: needed.compactMap { entries[$0] }, causes) {
+                        causes[check.name] = reason
+                        entries[check.name] = Entry(name: check.name, finding: .skipped(reason), milliseconds: 0)
                     } else {
                         running.append(check.name)
                         group.addTask { [limit] in await Self.run(check, within: limit) }
@@ -50,6 +49,18 @@ struct DoctorExamination: Sendable {
             }
         }
         return checks.compactMap { entries[$0.name] }
+    }
+
+    /// - Parameters:
+    ///   - needed: what a check comes after.
+    ///   - causes: why some of these were skipped themselves.
+    /// - Returns: what kept the first of them from saying that all is well; nil where nothing did.
+    private static func reason(toSkipAfter needed: [Entry], _ causes: [String: String]) -> String? {
+        if let failed = needed.first(where: { $0.finding.outcome == .failed }) {
+            return "\(failed.name) must be mended first"
+        }
+        guard let skipped = needed.first(where: { $0.finding.outcome == .skipped }) else { return nil }
+        return causes[skipped.name] ?? "left out with \(skipped.name)"
     }
 
     /// Ends in time whatever the check does: one that hangs in the kernel is left to the end of the process.

@@ -49,7 +49,6 @@ extension DoctorFinding {
     init(_ error: any Error, fix: String) {
         switch error {
         case let finding as DoctorFailure: self = finding.finding
-        case let error as KMSError: self = .failed(error.description, fix: KMSRemedy.fix(for: error))
         case let error as KeyManagementError:
             let problem = FlowFailure(error).problem
             self = .failed(problem.detail, fix: problem.fix)

@@ -9,7 +9,7 @@ enum InstallationKeyCheck {
     ) -> DoctorCheck {
         let fix = "Restore installation.sealedKey from a backup; its KMS key, installation and tenant must be the same."
         let configuration = settings.gateway
-        return DoctorCheck(name, after: all.map(\.keyCheck), fix: fix) {
+        let check = DoctorCheck(name, after: all.map(\.keyCheck), fix: fix) {
             let path = configuration.sealedKeyFile
             guard let sealed = try? Data(contentsOf: URL(fileURLWithPath: path)) else {
                 return .failed("\(path) cannot be read", fix: fix)
@@ -29,5 +29,7 @@ enum InstallationKeyCheck {
             result.set(keys)
             return .ok("opened; manifests are signed by \(keys.manifestKey.verificationKey.hex)")
         }
+        // Errors are those of the current KMS.
+        return all.first.map { check.explained(by: $0.remedy) } ?? check
     }
 }

@@ -8,6 +8,8 @@ struct KMSChecks: Sendable {
     /// Behind the check ``keyCheck``.
     let kms = DoctorResult<any TrustedKMS>()
     let keyCheck: String
+    /// Of its errors.
+    let remedy: KMSRemedy
     private let settings: KMSSettings
 
     private static let secretBytes = 32
@@ -17,16 +19,20 @@ struct KMSChecks: Sendable {
     ///   - settings: of this KMS alone.
     ///   - context: under which nothing of value is sealed.
     ///   - other: another one.
+    ///   - isCurrent: whether it seals what is new.
     ///   - usesUp: whether a credential that works once may be used.
     init(
-        _ name: String, _ settings: KMSSettings, context: SealingContext, other: SealingContext, usesUp: Bool
+        _ name: String, _ settings: KMSSettings, context: SealingContext, other: SealingContext, isCurrent: Bool,
+        usesUp: Bool
     ) {
         let (connect, health, key) = ("\(name).connect", "\(name).health", "\(name).key")
         let (kms, keyName) = (kms, settings.key)
         keyCheck = key
         self.settings = settings
-        checks = [
-            DoctorCheck(connect, fix: "Correct the section kms, and the files that it names.") {
+        let remedy = KMSRemedy(settings)
+        self.remedy = remedy
+        let calls = [
+            DoctorCheck(connect, fix: "Correct the section \(settings.section), and the files that it names.") {
                 if let file = settings.connection.usedUpFile, !usesUp {
                     return .skipped(
                         "\(file) works once, and the gateway needs it: hkms doctor --unwrap uses it up; then put "
@@ -34,13 +40,18 @@ struct KMSChecks: Sendable {
                 }
                 let connected = try await settings.connect()
                 kms.set(connected)
-                return .ok("\(connected.provider), settings and credential are read")
+                guard let file = settings.connection.usedUpFile else {
+                    return .ok("\(connected.provider), settings and credential are read")
+                }
+                return .warning(
+                    "\(connected.provider); --unwrap has spent the token in \(file): no gateway can start with it",
+                    fix: "Put another there before hkms serve starts.")
             },
             DoctorCheck(health, after: [connect], fix: "See that the KMS answers.") {
                 try await kms.get().checkHealth()
                 return .ok("it answers and takes the credential")
             },
-            DoctorCheck(key, after: [health], fix: "Correct kms.key.") {
+            DoctorCheck(key, after: [health], fix: "Correct \(settings.section).key.") {
                 Self.finding(of: try await kms.get().describeKey(keyName))
             },
             DoctorCheck("\(name).capabilities", after: [connect], fix: "Choose another KMS.") {
@@ -65,6 +76,9 @@ struct KMSChecks: Sendable {
                 try await Self.privileges(kms.get(), keyName)
             },
         ]
+        let delegation = DelegationChecks.checks(
+            name, settings, kms, healthCheck: health, keyCheck: key, context: context, isCurrent: isCurrent)
+        checks = (calls + delegation).map { $0.explained(by: remedy) }
     }
 
     /// Behind ``keyCheck``.

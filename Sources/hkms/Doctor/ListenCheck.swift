@@ -1,4 +1,5 @@
 import AsyncHTTPClient
+import Foundation
 import Gateway
 import NIOCore
 import NIOSSL
@@ -46,7 +47,7 @@ enum ListenCheck {
             result =
                 ready.status == 200
                 ? .ok("a gateway answers at \(place) and is ready")
-                : .warning("a gateway answers at \(place) and is not ready", fix: "See what its /readyz names.")
+                : .warning("a gateway answers at \(place) and is not ready", fix: fix(forProblemsIn: ready.body))
         } catch {
             let asksForCertificates = listen.tls?.clientCertificates == .required
             result =
@@ -56,6 +57,17 @@ enum ListenCheck {
         }
         try? await client.shutdown()
         return result
+    }
+
+    /// - Parameter body: of `/readyz`.
+    private static func fix(forProblemsIn body: String) -> String {
+        struct Readiness: Decodable { let problems: [String] }
+        guard let named = try? JSONDecoder().decode(Readiness.self, from: Data(body.utf8)).problems, !named.isEmpty
+        else {
+            return "See what its /readyz names."
+        }
+        let shown = named.prefix(8).map { String($0.prefix(200)) }.joined(separator: "; ")
+        return "Mend what its /readyz names: \(shown). Its log says more."
     }
 
     private static func answer(_ client: HTTPClient, _ url: String) async throws -> (status: Int, body: String) {

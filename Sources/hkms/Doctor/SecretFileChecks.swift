@@ -1,6 +1,5 @@
 import Foundation
 import Gateway
-import ServiceKit
 
 /// Whether files that hold secrets are kept from others.
 struct SecretFileChecks: Sendable {
@@ -15,8 +14,8 @@ struct SecretFileChecks: Sendable {
 
     let files: [Named]
 
-    /// - Parameter path: of the configuration file.
-    init(_ configuration: GatewayConfiguration, configurationFile path: String) throws(ConfigurationError) {
+    init(_ settings: ServerConfiguration) {
+        let configuration = settings.gateway
         var files = [
             Named(path: configuration.sealedKeyFile, holds: "the installation's sealed secret", isSecretAlone: false)
         ]
@@ -31,28 +30,13 @@ struct SecretFileChecks: Sendable {
             guard let token = sink.tokenFile else { continue }
             files.append(Named(path: token, holds: "the token for audit sink \(sink.name)", isSecretAlone: true))
         }
-        let directory = URL(fileURLWithPath: path).deletingLastPathComponent().path
-        let kms = try YAMLDocument(path: path).root.optionalSection("kms")
-        for (key, file) in Self.namedFiles(in: kms) {
-            let absolute = file.hasPrefix("/") ? file : directory + "/" + file
-            files.append(Named(path: absolute, holds: "kms ... \(key)", isSecretAlone: true))
+        for kms in settings.allKMS {
+            files += kms.connection.secretFiles.map {
+                Named(path: $0.path, holds: "\(kms.section).\($0.key)", isSecretAlone: true)
+            }
         }
         self.files = files.reduce(into: []) { known, file in
             if !known.contains(where: { $0.path == file.path }) { known.append(file) }
-        }
-    }
-
-    /// Whatever an adapter names `...File`, and keystores.
-    private static func namedFiles(in section: YAMLSection?) -> [(key: String, path: String)] {
-        guard let section else { return [] }
-        return section.keys.flatMap { key -> [(String, String)] in
-            // Reading a value as what it is not is an error that nobody collects here.
-            if let inner = section.optionalSection(key), !inner.keys.isEmpty { return namedFiles(in: inner) }
-            let list = section.optionalSections(key)
-            if !list.isEmpty { return list.flatMap { namedFiles(in: $0) } }
-            guard key.hasSuffix("File") || key == "keystore", let path = section.optionalString(key), !path.isEmpty
-            else { return [] }
-            return [(key, path)]
         }
     }
 
@@ -71,6 +55,10 @@ struct SecretFileChecks: Sendable {
                 fix: "Put it there, or correct the configuration.")
         }
         let mode = status.st_mode
+        guard mode & S_IFMT != S_IFDIR else {
+            return .failed(
+                "\(file.path) (\(file.holds)) is a folder", fix: "Name the file itself in the configuration.")
+        }
         let fix = "Run chmod 600 \(file.path); in containers mount it with mode 0400."
         if mode & 0o004 != 0, isReachable(file.path, by: 0o001) {
             let detail = "\(file.path) (\(file.holds)) can be read by everybody on this machine"
@@ -82,14 +70,16 @@ struct SecretFileChecks: Sendable {
         return .ok(file.path)
     }
 
-    /// Whether all folders on the way let one of these pass.
+    /// Whether all folders on the way let one of these pass. Where the way is not to be found out, they might.
     private static func isReachable(_ path: String, by bits: mode_t) -> Bool {
-        var folder = URL(fileURLWithPath: path).deletingLastPathComponent().path
-        while folder != "/" {
+        // As the system goes it: without `..` and symbolic links.
+        guard let resolved = realpath(path, nil) else { return true }
+        defer { free(resolved) }
+        var folder = ""
+        for name in String(cString: resolved).split(separator: "/").dropLast() {
+            folder += "/\(name)"
             var status = stat()
-            guard stat(folder, &status) == 0 else { return false }
-            if status.st_mode & bits == 0 { return false }
-            folder = URL(fileURLWithPath: folder).deletingLastPathComponent().path
+            if stat(folder, &status) == 0, status.st_mode & bits == 0 { return false }
         }
         return true
     }

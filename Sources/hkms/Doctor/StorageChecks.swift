@@ -7,6 +7,7 @@ import StorageSQLite
 /// Both stores: what a gateway does with them, on an object that is removed again, and what they hold.
 struct StorageChecks: Sendable {
     static let metadata = "storage.metadata"
+    static let objects = "storage.objects"
     let checks: [DoctorCheck]
     /// Behind the check ``metadata``, where there is a file.
     let rows = DoctorResult<ExaminedRows>()
@@ -23,7 +24,7 @@ struct StorageChecks: Sendable {
         let (objects, metadata) = (configuration.objectsDirectory, configuration.metadataFile)
         let rows = rows
         checks = [
-            DoctorCheck("storage.objects", fix: "See that the folder's device answers.") {
+            DoctorCheck(Self.objects, fix: "See that the folder's device answers.") {
                 try await Self.objects(in: objects)
             },
             DoctorCheck("storage.space", fix: "See that the devices answer.") {
@@ -96,11 +97,12 @@ struct StorageChecks: Sendable {
     }
 
     static func existing(_ path: String) -> String {
-        var path = path
-        while path != "/", !FileManager.default.fileExists(atPath: path) {
-            path = URL(fileURLWithPath: path).deletingLastPathComponent().path
+        // Name by name: `..` after a folder that is not there leads nowhere.
+        var names = path.split(separator: "/")[...]
+        while !names.isEmpty, !FileManager.default.fileExists(atPath: "/" + names.joined(separator: "/")) {
+            names = names.dropLast()
         }
-        return path
+        return "/" + names.joined(separator: "/")
     }
 
     /// What the gateway's first start makes.

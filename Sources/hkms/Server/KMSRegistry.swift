@@ -1,15 +1,32 @@
+import Foundation
 import KeyManagement
 import ServiceKit
 
+/// A file with a secret that an adapter reads.
+struct KMSFile: Sendable {
+    /// Where the adapter's section names it: `openbao.tokenFile`.
+    let key: String
+    let path: String
+    /// Whether it opens something by itself, and is missed before the KMS is asked anything.
+    var isCredential = true
+}
+
 /// How an adapter is reached.
 struct KMSConnection: Sendable {
+    let secretFiles: [KMSFile]
     /// The file of a credential that works once: who connects leaves none for the next.
     var usedUpFile: String?
+    /// What the names of principals' own keys begin with; nil where the KMS authenticates the gateway alone.
+    var principalKeyPrefix: String?
     let connect: @Sendable () async throws -> any TrustedKMS
 }
 
 /// One KMS of the configuration, read and ready to be connected.
 struct KMSSettings: Sendable {
+    /// Its section of the configuration: `kms` or `otherKMS[0]`.
+    let section: String
+    /// The adapter.
+    let provider: String
     /// What manifests and `hkms kms` call it.
     let name: String
     /// The key that seals seeds and data keys.
@@ -17,7 +34,12 @@ struct KMSSettings: Sendable {
     let placement: KeyPlacement
     let connection: KMSConnection
 
+    /// - Throws: ``ServerError`` for what the configuration lacks, and what the adapter says.
     func connect() async throws -> any TrustedKMS {
+        for file in connection.secretFiles where file.isCredential {
+            guard let reason = Self.unreadable(file.path) else { continue }
+            throw ServerError.noCredential(setting: "\(section).\(file.key)", path: file.path, reason: reason)
+        }
         let kms = CompletedKMS(try await connection.connect())
         guard placement != .perPrincipal || kms.capabilities.authenticates.contains(.caller) else {
             await kms.shutdown()
@@ -28,6 +50,14 @@ struct KMSSettings: Sendable {
 
     func configured() async throws -> ConfiguredKMS {
         ConfiguredKMS(name: name, ObservedKMS(try await connect()), key: key, placement: placement)
+    }
+
+    /// Why a file cannot be read; nil where it can. It is not opened: a pipe gives what it has once.
+    private static func unreadable(_ path: String) -> String? {
+        guard access(path, R_OK) == 0 else { return String(cString: strerror(errno)) }
+        var isFolder: ObjCBool = false
+        _ = FileManager.default.fileExists(atPath: path, isDirectory: &isFolder)
+        return isFolder.boolValue ? String(cString: strerror(EISDIR)) : nil
     }
 }
 
@@ -60,7 +90,10 @@ enum KMSRegistry {
     ]
 
     /// Reads `kms`, or one of `otherKMS`; errors are collected by the document.
-    static func read(_ section: YAMLSection, directory: String, development: Bool) -> KMSSettings? {
+    /// - Parameter title: of the section, in the words of an error.
+    static func read(
+        _ section: YAMLSection, _ title: String = "kms", directory: String, development: Bool
+    ) -> KMSSettings? {
         let path = { (value: String) in value.hasPrefix("/") ? value : directory + "/" + value }
         let keyName = section.string("key")
         let key = KMSKeyName(keyName)
@@ -78,7 +111,8 @@ enum KMSRegistry {
         guard let connection = reader(section.section(provider), path, development), let key, let placement else {
             return nil
         }
-        return KMSSettings(name: name, key: key, placement: placement, connection: connection)
+        return KMSSettings(
+            section: title, provider: provider, name: name, key: key, placement: placement, connection: connection)
     }
 
     private static func isName(_ name: String) -> Bool {

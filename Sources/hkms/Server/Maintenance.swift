@@ -21,16 +21,22 @@ struct Maintenance {
     }
 
     /// Opens what the configuration names, runs `body` and closes it again.
-    /// - Parameter changes: whether something is to be changed, which goes on record.
+    /// - Parameters:
+    ///   - usesUp: whether a credential that works once may be used.
+    ///   - changes: whether something is to be changed, which goes on record.
     static func run<Result>(
-        config: String, changes: Bool, _ body: (Maintenance) async throws -> Result
+        _ settings: ServerConfiguration, usesUp: Bool, changes: Bool, _ body: (Maintenance) async throws -> Result
     ) async throws -> Result {
-        let settings = try ServerConfiguration(path: config)
         let configuration = settings.gateway
+        let usedUp = settings.allKMS.filter { $0.connection.usedUpFile != nil }
+        if let first = usedUp.first, !usesUp { throw leaving(first) }
         guard SecretMemory.forbidCoreDumps() || configuration.development else { throw ServerError.coreDumps }
         SecretMemory.lockPolicy = configuration.lockPolicy
         var logger = Logger(label: "hkms") { StreamLogHandler.standardError(label: $0) }
         logger.logLevel = .warning
+        for file in usedUp.compactMap(\.connection.usedUpFile) {
+            Terminal.tell("hkms: this spends the token in \(file): put another there before hkms serve starts\n")
+        }
         do {
             let installation = try await OpenedInstallation(settings)
             do {
@@ -52,8 +58,25 @@ struct Maintenance {
         } catch let error as KMSError {
             throw FlowFailure(.kms(error))
         } catch let error as AuditError {
-            throw AuditFailure(error)
+            throw failure(error)
         }
+    }
+
+    /// Connecting would take the gateway's next login from it.
+    private static func leaving(_ kms: KMSSettings) -> CommandFailure {
+        CommandFailure(
+            title: "The gateway's credential for the KMS works once",
+            detail: "\(kms.connection.usedUpFile ?? "") holds the one login of \(kms.section), and hkms serve needs it",
+            fix: "Give hkms kms a configuration with a credential of its own; or use this one up by --unwrap, and "
+                + "put another there before the gateway starts again.")
+    }
+
+    /// Nobody but these commands writes their log.
+    private static func failure(_ error: AuditError) -> any Error {
+        guard case .locked(let directory) = error else { return AuditFailure(error) }
+        return CommandFailure(
+            title: "Another hkms kms job is running here", detail: "a process writes its record in \(directory)",
+            fix: "Leave it alone: hkms kms status says how far it is, hkms kms cancel ends it at its next step.")
     }
 
     private static func auditTrail(
@@ -65,6 +88,17 @@ struct Maintenance {
             publicKeys: own.publicKeys, queued: own.queued, sinks: own.sinks)
         return try await installation.auditTrail(
             audit, of: name(configuration), configuration, acceptsAny: false, logger: logger)
+    }
+
+    /// Runs `body` with the audit log, which was not needed until now.
+    func onRecord(_ body: (Maintenance) async throws -> Void) async throws {
+        let maintenance = Maintenance(
+            settings: settings, installation: installation, manager: manager,
+            audit: try await Self.auditTrail(settings.gateway, installation, logger), logger: logger)
+        let result: Swift.Result<Void, any Error>
+        do { result = .success(try await body(maintenance)) } catch { result = .failure(error) }
+        await maintenance.close()
+        try result.get()
     }
 
     private func close() async {

@@ -29,10 +29,22 @@ extension KMSRegistry {
                 requestTimeout: .seconds(seconds), retryTime: .seconds(retrySeconds))
             let wrapped: String? =
                 if case .appRole(_, let file, _, wrapped: true) = authentication { file } else { nil }
-            return KMSConnection(usedUpFile: wrapped) { try OpenBaoKMS(configuration) }
+            return KMSConnection(
+                secretFiles: secretFile(authentication).map { [$0] } ?? [], usedUpFile: wrapped,
+                principalKeyPrefix: delegation?.keyPrefix
+            ) { try OpenBaoKMS(configuration) }
         } catch {
             section.fail("address", "\(error)")
             return nil
+        }
+    }
+
+    private static func secretFile(_ authentication: OpenBaoAuthentication) -> KMSFile? {
+        switch authentication {
+        case .token: nil
+        case .tokenFile(let path): KMSFile(key: "openbao.tokenFile", path: path)
+        case .appRole(_, let path, _, _): KMSFile(key: "openbao.appRole.secretIDFile", path: path)
+        case .jwt(_, let path, _): KMSFile(key: "openbao.jwt.tokenFile", path: path)
         }
     }
 

@@ -23,7 +23,11 @@ extension KMSRegistry {
             section.fail("pinFile", "or pinEnvironment, or pin-source in uri, must say where the PIN is, and only one")
             return nil
         }
-        return KMSConnection {
+        let files = [
+            pinFile.map { KMSFile(key: "pkcs11.pinFile", path: $0) },
+            uri.pinFile.map { KMSFile(key: "pkcs11.uri (pin-source)", path: $0) },
+        ]
+        return KMSConnection(secretFiles: files.compactMap(\.self)) {
             let pin = try Passphrase.read(file: pinFile ?? uri.pinFile, variable: variable)
             return try await PKCS11KMS.connect(
                 PKCS11Configuration(uri: uri, sessions: sessions, mechanism: mechanism), pin: pin)

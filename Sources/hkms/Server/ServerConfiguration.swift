@@ -11,6 +11,8 @@ struct ServerConfiguration: Sendable {
     let otherKMS: [KMSSettings]
     let identity: IdentitySettings
 
+    var allKMS: [KMSSettings] { [kms] + otherKMS }
+
     /// - Throws: ``ConfigurationError`` with every line that is wrong.
     init(path: String) throws {
         let document = try YAMLDocument(path: path)
@@ -23,8 +25,9 @@ struct ServerConfiguration: Sendable {
             development: gateway.development, asksForCertificates: gateway.listen.tls?.clientAuthorities != nil)
         let kms = KMSRegistry.read(
             document.root.section("kms"), directory: directory, development: gateway.development)
-        let others = document.root.optionalSections("otherKMS").compactMap {
-            KMSRegistry.read($0, directory: directory, development: gateway.development)
+        let others = document.root.optionalSections("otherKMS").enumerated().compactMap { index, section in
+            KMSRegistry.read(
+                section, "otherKMS[\(index)]", directory: directory, development: gateway.development)
         }
         let names = [kms].compactMap { $0?.name } + others.map(\.name)
         if Set(names).count != names.count {

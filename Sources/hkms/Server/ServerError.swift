@@ -2,6 +2,7 @@
 enum ServerError: Error, CustomStringConvertible {
     case developmentKeystore(String)
     case noPassphrase(String)
+    case noCredential(setting: String, path: String, reason: String)
     case noInstallationKey(String)
     case coreDumps
     case noCallers(String)
@@ -11,6 +12,9 @@ enum ServerError: Error, CustomStringConvertible {
         case .developmentKeystore(let path):
             "\(path) is a development keystore: its passphrase lies beside it. "
                 + "Set development: true for a trial, or make a keystore of your own with hkms init"
+        case .noCredential(let setting, let path, let reason):
+            "cannot read \(path), which \(setting) of the configuration names (\(reason)): put the secret there for "
+                + "the user who runs this, or correct that line"
         case .noInstallationKey(let path):
             "cannot read \(path), the installation's sealed key that hkms init made: restore it from a backup, "
                 + "or correct installation.sealedKey"

@@ -16,7 +16,9 @@ extension KMSRegistry {
             section.fail("passphraseFile", "or passphraseEnvironment must say where the passphrase is, and not both")
             return nil
         }
-        return KMSConnection {
+        let files = [KMSFile(key: "software.keystore", path: keystore, isCredential: false)]
+        let passphraseFile = file.map { KMSFile(key: "software.passphraseFile", path: $0) }
+        return KMSConnection(secretFiles: files + [passphraseFile].compactMap(\.self)) {
             let passphrase = try Passphrase.read(file: file, variable: variable)
             let kms = try SoftwareKMS(opening: keystore, passphrase: passphrase)
             guard development || !kms.capabilities.developmentOnly else {

@@ -15,6 +15,7 @@ struct CommandFailure: ActionableError {
     static let inputData = ExitCode(65)
     static let unavailable = ExitCode(69)
     static let denied = ExitCode(77)
+    static let configuration = ExitCode(78)
 
     /// Tells `error` and ends the process.
     static func exit(with error: any Error) -> Never {
@@ -36,7 +37,9 @@ struct CommandFailure: ActionableError {
             let problem = error.problem
             self.init(title: problem.title, detail: problem.detail, fix: problem.fix)
         case let error as ConfigurationError:
-            self.init(title: "Configuration not usable", detail: error.description, fix: "Correct the named lines.")
+            self.init(
+                title: "Configuration not usable", detail: error.description, fix: "Correct the named lines.",
+                code: Self.configuration)
         default: return nil
         }
     }

@@ -12,6 +12,7 @@ enum KeySetReport {
         facts.add(["created", Format.date(info.created)])
         if let date = info.activated { facts.add(["activated", Format.date(date)]) }
         if let date = info.destroyed { facts.add(["destroyed", Format.date(date)]) }
+        if let date = info.shredded { facts.add(["shredded", Format.date(date)]) }
         let version = info.kms.keyVersion.map { ", version \($0)" } ?? ""
         facts.add(["KMS", "\(info.kms.provider), key \(info.kms.key)\(version)"])
         if let model = info.model { facts.add(["model", model]) }
@@ -29,15 +30,20 @@ enum KeySetReport {
         facts.add(["decryptions", "\(info.counters.decryptions)\(left)"])
         if info.counters.failures > 0 { facts.add(["failures", String(info.counters.failures)]) }
 
+        let steps = Table(timings)
+        var parts = [facts, sizes(info), steps].filter { !$0.isEmpty }.map(\.text)
+        if let report = info.releaseReport { parts.insert(ReleaseReport.text(report), at: 1) }
+        return parts.joined(separator: "\n")
+    }
+
+    /// Of what is stored. Of a destroyed key set the manifest is left, which still names what it had.
+    private static func sizes(_ info: KeySetInfo) -> Table {
+        guard info.destroyed == nil else { return Table() }
         var sizes = Table(["key", "level", "size"])
         for object in info.objects { sizes.add([object.name, String(object.level), Format.bytes(object.bytes)]) }
         sizes.add(["sealed seed", "", info.bytes.sealedSeed.map(Format.bytes) ?? "not available"])
         sizes.add(["all evaluation keys", "", Format.bytes(info.bytes.evaluationKeys)])
-
-        let steps = Table(timings)
-        var parts = [facts, sizes, steps].filter { !$0.isEmpty }.map(\.text)
-        if let report = info.releaseReport { parts.insert(ReleaseReport.text(report), at: 1) }
-        return parts.joined(separator: "\n")
+        return sizes
     }
 
     static func parameters(_ body: ParametersBody) -> String {

@@ -9,6 +9,9 @@ struct KMS: AsyncParsableCommand {
             anew, beside the running gateway: HE keys, ciphertexts and jobs stay as they are, and no key set is ever \
             without a seal that opens. They need the gateway's configuration and its rights.
 
+            All but status log in to the KMSs of the configuration. Where the gateway's credential works once \
+            (secretIDWrapped), give them a configuration that names another, with the same stores.
+
               hkms kms status --config hkms.yaml
               hkms kms rotate --config hkms.yaml --dry-run
               hkms kms migrate --config hkms.yaml --from software --to openbao
@@ -22,6 +25,10 @@ struct KMS: AsyncParsableCommand {
 struct KMSCommandOptions: ParsableArguments {
     @Option(name: .long, help: ArgumentHelp("The gateway's configuration.", valueName: "file")) var config: String
     @Flag(name: .long, help: "Write JSON.") var json = false
+    @Flag(
+        name: .long,
+        help: "Use up a KMS's credential that works once (secretIDWrapped): the gateway needs another then.")
+    var unwrap = false
 }
 
 /// How a job is run.

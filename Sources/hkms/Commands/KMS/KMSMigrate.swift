@@ -37,8 +37,9 @@ extension KMS {
                     detail: "new key sets are sealed by \(settings.kms.name), as kms of the configuration says",
                     fix: "Put \(to) under kms and \(from) under otherKMS, restart the gateways, and try again.")
             }
+            try settings.requireKMS(from)
             try await RewrapRunner(
-                options: options,
+                settings: settings, options: options,
                 request: RewrapRequest(
                     kind: .migrate, from: from, to: to, rate: job.rate, width: job.width, isDryRun: job.dryRun)
             ).run()

@@ -29,14 +29,16 @@ extension KMS {
         @Flag(name: .long, help: "Do not ask.") var yes = false
 
         func run() async throws {
-            let name = try kms ?? ServerConfiguration(path: options.config).kms.name
+            let settings = try ServerConfiguration(path: options.config)
+            let name = kms ?? settings.kms.name
+            try settings.requireKMS(name)
             guard
                 !retire || job.dryRun || yes
                     || Confirmation.isGiven(
                         "Destroy all versions of the key but the newest? Backups of sealed seeds from before are lost.")
             else { throw Confirmation.missing("destroying old versions") }
             try await RewrapRunner(
-                options: options,
+                settings: settings, options: options,
                 request: RewrapRequest(
                     kind: .rotate, from: name, to: name, addsVersion: !rewrapOnly, retiresOldVersions: retire,
                     rate: job.rate, width: job.width, isDryRun: job.dryRun)

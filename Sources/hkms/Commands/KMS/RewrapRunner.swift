@@ -6,13 +6,14 @@ import Synchronization
 
 /// Runs a job that seals all key sets anew, and tells how far it is.
 struct RewrapRunner {
+    let settings: ServerConfiguration
     let options: KMSCommandOptions
     let request: RewrapRequest
 
     func run() async throws {
-        let progress = try await Maintenance.run(config: options.config, changes: !request.isDryRun) { maintenance in
-            try await perform(maintenance)
-        }
+        let progress = try await Maintenance.run(
+            settings, usesUp: options.unwrap, changes: !request.isDryRun
+        ) { try await perform($0) }
         try KMSReport.write(progress, of: request, json: options.json)
         guard progress.failed == 0 else {
             throw CommandFailure(
@@ -51,6 +52,17 @@ struct RewrapRunner {
             try? await maintenance.record(action, parameters, outcome: outcome)
             throw error
         }
+    }
+}
+
+extension ServerConfiguration {
+    /// - Throws: for a name that no KMS of the configuration has, with those that it has.
+    func requireKMS(_ name: String) throws {
+        let names = allKMS.map(\.name)
+        guard !names.contains(name) else { return }
+        throw CommandFailure(
+            title: "No such KMS", detail: "the configuration names no KMS \(name.prefix(64))",
+            fix: "Give one that it names (\(names.joined(separator: ", "))), or add it under otherKMS.")
     }
 }
 
@@ -98,10 +110,12 @@ enum KMSReport {
         let failures: [String]
         let started: Date?
         let updated: Date?
+        /// Whether the installation's keys told who wrote it.
+        let verified: Bool
 
         init(
             kind: RewrapRequest.Kind, from: String, to: String, dryRun: Bool, _ progress: RewrapProgress,
-            started: Date? = nil, updated: Date? = nil
+            started: Date? = nil, updated: Date? = nil, verified: Bool = true
         ) {
             self.kind = kind.rawValue
             self.from = from
@@ -118,6 +132,7 @@ enum KMSReport {
             failures = progress.failures
             self.started = started
             self.updated = updated
+            self.verified = verified
         }
     }
 
@@ -127,11 +142,11 @@ enum KMSReport {
         )
     }
 
-    static func write(_ job: RewrapJob, json: Bool) throws {
+    static func write(_ job: RewrapJob, isVerified: Bool = true, json: Bool) throws {
         try write(
             Body(
                 kind: job.kind, from: job.from, to: job.to, dryRun: false, job.progress, started: job.started,
-                updated: job.updated), json: json)
+                updated: job.updated, verified: isVerified), json: json)
     }
 
     private static func write(_ body: Body, json: Bool) throws {
@@ -141,6 +156,7 @@ enum KMSReport {
         table.add(["phase", body.phase])
         if let started = body.started { table.add(["started", Format.date(started)]) }
         if let updated = body.updated { table.add(["last step", Format.date(updated)]) }
+        if !body.verified { table.add(["verified", "no, give --verify"]) }
         table.add(["key sets", "\(body.seen)"])
         table.add([body.dryRun ? "to be sealed anew" : "sealed anew", "\(body.rewrapped)"])
         table.add(["as they should be", "\(body.upToDate)"])
