@@ -94,6 +94,25 @@ import TrustedKMSSoftware
         ] + more
     }
 
+    /// How often the log says of each key set that it was sealed anew.
+    private static func sealedAnew(_ folder: URL) throws -> [String: Int] {
+        struct Line: Decodable {
+            struct Resource: Decodable { let keySet: String? }
+            let action: String?
+            let resource: Resource?
+        }
+        var counts: [String: Int] = [:]
+        for file in try FileManager.default.contentsOfDirectory(at: folder, includingPropertiesForKeys: nil) {
+            for text in try Data(contentsOf: file).split(separator: UInt8(ascii: "\n")) {
+                guard let line = try? JSONDecoder().decode(Line.self, from: text), line.action == "kms.rewrap",
+                    let keySet = line.resource?.keySet
+                else { continue }
+                counts[keySet, default: 0] += 1
+            }
+        }
+        return counts
+    }
+
     private struct Report: Decodable {
         let phase: String
         let seen, rewrapped, upToDate, destroyed, failed: Int
@@ -205,6 +224,9 @@ import TrustedKMSSoftware
             let log = folder.appendingPathComponent("audit-maintenance").path
             let shown = try Programs.run(hkms, ["audit", "verify", "--config", file.path, log, "--json"])
             #expect(shown.status == 0, "\(shown.error) \(shown.out)")
+            // But those that were done in the moment of a kill.
+            let recorded = try Self.sealedAnew(URL(fileURLWithPath: log))
+            #expect(recorded.count > Self.keySets - 1 - 2 * 2 * 8 && recorded.allSatisfy { $0.value == 1 })
         }
     }
 
