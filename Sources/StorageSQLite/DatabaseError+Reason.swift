@@ -24,3 +24,18 @@ extension DatabaseError {
         }
     }
 }
+
+extension SQLiteMetadataStoreError {
+    /// What kept a file from being opened.
+    init(opening path: String, _ error: any Error) {
+        switch error {
+        case let error as SQLiteMetadataStoreError: self = error
+        case let error as DatabaseError:
+            switch error.resultCode {
+            case .SQLITE_NOTADB, .SQLITE_CORRUPT: self = .notADatabase(path: path)
+            default: self = .cannotOpen(path: path, reason: error.reason)
+            }
+        default: self = .cannotOpen(path: path, reason: "\(error)")
+        }
+    }
+}

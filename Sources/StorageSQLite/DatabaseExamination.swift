@@ -21,16 +21,7 @@ package struct DatabaseExamination: Sendable {
     package init(path: String, rows: Int) throws(SQLiteMetadataStoreError) {
         do {
             self = try Self.examine(path, rows)
-        } catch let error as SQLiteMetadataStoreError {
-            throw error
-        } catch let error as DatabaseError {
-            switch error.resultCode {
-            case .SQLITE_NOTADB, .SQLITE_CORRUPT: throw .notADatabase(path: path)
-            default: throw .cannotOpen(path: path, reason: error.reason)
-            }
-        } catch {
-            throw .cannotOpen(path: path, reason: "\(error)")
-        }
+        } catch { throw SQLiteMetadataStoreError(opening: path, error) }
     }
 
     private init(isCurrent: Bool, rowCount: Int, faults: [String], sample: [MetadataRecord]) {

@@ -26,21 +26,10 @@ struct DatabaseFile {
         while true {
             do {
                 return try openOnce()
-            } catch let error as SQLiteMetadataStoreError {
-                throw error
-            } catch let error as DatabaseError {
-                switch error.resultCode {
-                case .SQLITE_NOTADB, .SQLITE_CORRUPT:
-                    throw .notADatabase(path: path)
-                case .SQLITE_BUSY where attempt < Self.attempts:
-                    attempt += 1
-                    usleep(Self.pauseInMicroseconds)
-                default:
-                    throw .cannotOpen(path: path, reason: error.reason)
-                }
-            } catch {
-                throw .cannotOpen(path: path, reason: "\(error)")
-            }
+            } catch let error as DatabaseError where error.resultCode == .SQLITE_BUSY && attempt < Self.attempts {
+                attempt += 1
+                usleep(Self.pauseInMicroseconds)
+            } catch { throw SQLiteMetadataStoreError(opening: path, error) }
         }
     }
 

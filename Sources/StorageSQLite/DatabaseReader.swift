@@ -29,16 +29,7 @@ package final class DatabaseReader: MetadataStore {
                 throw SQLiteMetadataStoreError.cannotOpen(
                     path: path, reason: "it is of another version of hkms; the gateway's start brings it up to date")
             }
-        } catch let error as SQLiteMetadataStoreError {
-            throw error
-        } catch let error as DatabaseError {
-            switch error.resultCode {
-            case .SQLITE_NOTADB, .SQLITE_CORRUPT: throw .notADatabase(path: path)
-            default: throw .cannotOpen(path: path, reason: error.reason)
-            }
-        } catch {
-            throw .cannotOpen(path: path, reason: "\(error)")
-        }
+        } catch { throw SQLiteMetadataStoreError(opening: path, error) }
     }
 
     /// Without it the process leaves two files beside the database.
