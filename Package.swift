@@ -275,9 +275,9 @@ let package = Package(
         .testTarget(
             name: "TrustedKMSTests",
             dependencies: [
-                "CPKCS11", "KeyManagement", "SecretMemory", "TestSupport", "TrustedKMSOpenBao", "TrustedKMSPKCS11",
-                "TrustedKMSSoftware", .asyncHTTPClient, .crypto, .cryptoStreams, .logging, .nioCore, .nioHTTP1,
-                .nioPosix,
+                "Attestation", "CPKCS11", "HomomorphicEncryption", "KeyManagement", "SecretMemory", "StorageFiles",
+                "StorageSQLite", "TestSupport", "TrustedKMSOpenBao", "TrustedKMSPKCS11", "TrustedKMSSoftware",
+                .asyncHTTPClient, .complexModule, .crypto, .cryptoStreams, .logging, .nioCore, .nioHTTP1, .nioPosix,
             ],
             swiftSettings: swiftSettings),
         .testTarget(

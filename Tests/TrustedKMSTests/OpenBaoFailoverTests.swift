@@ -93,7 +93,15 @@ import TrustedKMSOpenBao
         let key = try #require(KMSKeyName("hkms-seeds"))
         try await patient.createKey(key)
         let load = Load()
+        let folders = (try TemporaryFolder(), try TemporaryFolder())
+        let keySets = [
+            try await KeySetLoad(patient, key: key, in: folders.0),
+            try await KeySetLoad(hasty, key: key, in: folders.1),
+        ]
         try await withThrowingTaskGroup(of: Void.self) { group in
+            for keySets in keySets {
+                group.addTask { try await keySets.run { load.isOver.withLock { $0 } } }
+            }
             for worker in 0..<16 {
                 group.addTask {
                     let (kms, tally) = worker % 2 == 0 ? (patient, load.patient) : (hasty, load.hasty)
@@ -127,6 +135,11 @@ import TrustedKMSOpenBao
         #expect(waited.longest < .seconds(60 + 3 * 5), "retries and the last requests end in time")
         #expect(failed.longest < .seconds(4 * 5 + 5), "a login and a call at three servers end in time")
 
+        #expect(keySets[0].failed == 0 && keySets[1].failed > 0)
+        for keySets in keySets {
+            #expect(keySets.count >= 8)
+            try await keySets.check()
+        }
         // Every seed is there.
         let sealed = load.sealed.withLock { $0 }
         #expect(sealed.count >= 16)
