@@ -19,6 +19,15 @@ struct Readiness: Encodable, Sendable {
 /// than one.
 final class SharedReadiness: Sendable {
     private let running = Mutex<Task<Readiness, Never>?>(nil)
+    private let told = Mutex<[String]>([])
+
+    /// Whether this is not what was told last.
+    func isNews(_ problems: [String]) -> Bool {
+        told.withLock { told in
+            defer { told = problems }
+            return told != problems
+        }
+    }
 
     func answer(_ examine: @escaping @Sendable () async -> Readiness) async -> Readiness {
         let task = running.withLock { running in
@@ -40,10 +49,15 @@ extension Gateway {
         var problems = requests.isDraining ? ["shutting down"] : []
         if problems.isEmpty {
             let systems = await manager.unavailableSystems()
-            for system in systems {
-                logger.warning("a system cannot be used: \(system.name): \(system.detail)")
+            // Once for each change: whoever asks often fills no log.
+            let summaries = systems.map { "\($0.name): \($0.summary)" }
+            if readiness.isNews(summaries) {
+                for system in systems {
+                    logger.warning("a system cannot be used: \(system.name): \(system.detail)")
+                }
+                if systems.isEmpty { logger.notice("KMS and stores can be used") }
             }
-            problems = await systems.map { "\($0.name): \($0.summary)" } + authenticator.problems()
+            problems = await summaries + authenticator.problems()
             problems += revocation?.problems(at: clock()) ?? []
             do throws(AuditError) { try await audit.checkHealth() } catch {
                 if case .unwritable(_, let reason) = error {

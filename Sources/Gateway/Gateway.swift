@@ -39,7 +39,7 @@ public final class Gateway: Sendable {
     private let pool: ComputePool
     private let transports: [UnitTransport]
     let requests = RequestsInFlight()
-    private let readiness = SharedReadiness()
+    let readiness = SharedReadiness()
     private let kms: KMSDirectory
     let logger: Logger
 
