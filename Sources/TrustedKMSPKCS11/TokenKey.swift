@@ -207,8 +207,8 @@ struct TokenKey: Sendable {
         let label = Array(name.value.utf8)
         var made: [PKCS11Session.Object] = []
         do throws(PKCS11Failure) {
-            made = try make()
-            for object in made { try session.set(.label, label, of: object) }
+            made = try again(make)
+            for object in made { try again { () throws(PKCS11Failure) in try session.set(.label, label, of: object) } }
         } catch {
             guard let last = made.last, let now = try? session.attributes([.label], of: last).bytes(.label) else {
                 throw error.once
@@ -219,6 +219,19 @@ struct TokenKey: Sendable {
             }
             throw error.once
         }
+    }
+
+    /// What has not its name yet is no version, and may be made more than once; the same name may be set so. SoftHSM2
+    /// fails for no other reason than that another thread reads its files at that moment.
+    private static func again<Success>(
+        _ body: () throws(PKCS11Failure) -> Success
+    ) throws(PKCS11Failure) -> Success {
+        for _ in 0..<4 {
+            do throws(PKCS11Failure) { return try body() } catch {
+                guard error.isUnspecific else { throw error }
+            }
+        }
+        return try body()
     }
 
     /// The object first, then a public half that goes with it.
