@@ -10,20 +10,20 @@ extension KeyManager {
     /// Moves a key set of a principal's own key to the current KMS. It stays where it is where that fails.
     func moveWithPrincipal(_ keySet: String, as requester: Requester) async {
         guard requester.kmsCredential != nil, movesAgain.withLock({ $0.map { $0 < .now } ?? true }) else { return }
-        let isOver = await withTaskGroup(of: Bool.self) { group in
+        let works = await withTaskGroup(of: Bool.self) { group in
             group.addTask { await self.tryToMove(keySet, as: requester) }
             group.addTask {
                 try? await Task.sleep(for: Self.moveLimit)
                 return false
             }
-            let isOver = await group.next() ?? false
+            let works = await group.next() ?? false
             group.cancelAll()
-            return isOver
+            return works
         }
-        if !isOver { movesAgain.withLock { $0 = .now + Self.movePause } }
+        if !works, !Task.isCancelled { movesAgain.withLock { $0 = .now + Self.movePause } }
     }
 
-    /// - Returns: whether it has moved, or need not.
+    /// - Returns: false where the new KMS, or storage, is away: nobody else's key set would move either.
     private func tryToMove(_ keySet: String, as requester: Requester) async -> Bool {
         guard let credential = requester.kmsCredential else { return true }
         do {
@@ -46,7 +46,11 @@ extension KeyManager {
             logger.warning(
                 "a key set could not be moved to the current KMS; it stays where it is",
                 metadata: ["keySet": "\(keySet)", "reason": "\(error)"])
-            return false
+            switch KeyManagementError(error) {
+            case .kms(.unavailable), .kms(.throttled), .objectStore(.unavailable), .metadataStore(.unavailable):
+                return false
+            default: return true
+            }
         }
     }
 }

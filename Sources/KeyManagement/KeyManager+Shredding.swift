@@ -80,8 +80,16 @@ extension KeyManager {
             _ = try await configured.kms.open(sealed.blob, under: configured.key, context: context, as: .service)
             return false
         } catch {
-            if case .cannotOpen = error { return true }
-            throw .kms(error)
+            switch error {
+            case .cannotOpen: return true
+            case .keyUnusable:
+                throw .rewrapStopped(
+                    reason: "\(manifest.keySet) is sealed by \(manifest.sealing.provider) under a key of the same "
+                        + "name, and \(configured.name) does not say whether it is its own: \(error)",
+                    fix: "Nothing is retired. Move it to \(configured.name) first (hkms kms migrate), and run it "
+                        + "again.")
+            default: throw .kms(error)
+            }
         }
     }
 
@@ -150,7 +158,12 @@ extension KeyManager {
                 try await change(row.keySet) { row throws(KeyManagementError) in
                     row.destroying?.removeAll { $0.isSameKey(as: place) }
                 }
-            case .unavailable, .invalidResponse, .cannotOpen, .memory: break
+            case .unavailable, .invalidResponse, .cannotOpen, .memory:
+                // Perhaps done. Where the key is seen to be there it was not.
+                guard (try? await known.kms.describeKey(key)) != nil else { break }
+                try await change(row.keySet) { row throws(KeyManagementError) in
+                    row.destroying?.removeAll { $0.isSameKey(as: place) }
+                }
             }
             logNotDestroyed(key, error)
             return false

@@ -179,8 +179,12 @@ struct RewrapRun {
     private func awaitEnd(of registrations: Set<String>) async throws {
         let deadline = ContinuousClock.now + Self.registrationPatience
         while true {
-            try await manager.removeAbandonedRegistrations()
-            if try await registrationsUnderWay().isDisjoint(with: registrations) { return }
+            try await fence()
+            let underWay = try await patiently { [self] in
+                try await manager.removeAbandonedRegistrations()
+                return try await registrationsUnderWay()
+            }
+            if underWay.isDisjoint(with: registrations) { return }
             guard ContinuousClock.now < deadline else {
                 throw KeyManagementError.rewrapStopped(
                     reason: "registrations that began long ago are still under way", fix: "Run it again later.")

@@ -104,18 +104,30 @@ struct Init: AsyncParsableCommand {
     func run() async throws {
         SecretMemory.forbidCoreDumps()
         SecretMemory.lockPolicy = dev ? .preferred : .required
-        guard !FileManager.default.fileExists(atPath: file("hkms.yaml")) else {
-            throw ValidationError("\(directory) has an hkms.yaml already: choose another folder")
+        for name in ["hkms.yaml", "installation.sealed"] where FileManager.default.fileExists(atPath: file(name)) {
+            throw ValidationError("\(directory) has an \(name) already: choose another folder")
         }
-        let isOurs = !FileManager.default.fileExists(atPath: root.path)
-        try FileManager.default.createDirectory(
-            at: root, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
+        let isOurs = try makeFolder()
         do { try await make() } catch {
             // Half an installation is of no use, and in the way of the next try.
             if isOurs { try? FileManager.default.removeItem(at: root) }
             throw error
         }
         print(nextSteps)
+    }
+
+    /// - Returns: whether it was this call that made it: what another one made is not for this one to remove.
+    private func makeFolder() throws -> Bool {
+        let files = FileManager.default
+        let attributes: [FileAttributeKey: Any] = [.posixPermissions: 0o700]
+        try files.createDirectory(
+            at: root.deletingLastPathComponent(), withIntermediateDirectories: true, attributes: attributes)
+        do {
+            try files.createDirectory(at: root, withIntermediateDirectories: false, attributes: attributes)
+            return true
+        } catch CocoaError.fileWriteFileExists {
+            return false
+        }
     }
 
     private func make() async throws {

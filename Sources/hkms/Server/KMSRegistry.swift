@@ -36,7 +36,8 @@ struct KMSSettings: Sendable {
 
     /// - Throws: ``ServerError`` for what the configuration lacks, and what the adapter says.
     func connect() async throws -> any TrustedKMS {
-        for file in connection.secretFiles where file.isCredential {
+        // What an earlier KMS lacks costs what that one sealed, and not the gateway's start.
+        for file in connection.secretFiles where file.isCredential && section == "kms" {
             guard let reason = Self.unreadable(file.path) else { continue }
             throw ServerError.noCredential(setting: "\(section).\(file.key)", path: file.path, reason: reason)
         }

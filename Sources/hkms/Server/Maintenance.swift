@@ -131,19 +131,28 @@ struct Maintenance {
             _ = try await InstallationKeys.open(
                 sealed, installation: configuration.installation, tenant: configuration.tenant, kms: kms)
         }
+        let refusal: KeyManagementError
         do throws(KeyManagementError) {
             try await open(KMSDirectory(target))
             return true
         } catch {
             switch error {
-            case .kms(.cannotOpen), .kms(.keyNotFound): break
+            // Of another KMS's blob some look at the version before they look at the rest.
+            case .kms(.cannotOpen), .kms(.keyNotFound), .kms(.keyUnusable): refusal = error
             default: throw error
             }
         }
         let others = installation.kms.all.filter { $0.name != target.name }
-        guard let first = others.first else { throw KeyManagementError.kms(.cannotOpen) }
-        try await open(KMSDirectory(first, others: Array(others.dropFirst())))
-        return false
+        guard let first = others.first else { throw refusal }
+        do throws(KeyManagementError) {
+            try await open(KMSDirectory(first, others: Array(others.dropFirst())))
+            return false
+        } catch {
+            switch error {
+            case .kms(.cannotOpen), .kms(.keyNotFound), .kms(.keyUnusable): throw refusal
+            default: throw error
+            }
+        }
     }
 
     /// Seals the installation's own secret anew by a KMS of the configuration, in its file, which is the old one or the
