@@ -25,10 +25,43 @@ struct TokenKey: Sendable {
     /// - Returns: nil where the token is there and has no key of this name.
     init?(_ name: KMSKeyName, in session: PKCS11Session) throws(PKCS11Failure) {
         self.name = name
+        var (versions, purposes) = try Self.objects(name, in: session)
+        if purposes.isEmpty {
+            // An empty token is what some modules make of one that is gone, and of a login that ended. Another thread
+            // may have logged in since: what is still empty then is so.
+            try Self.requireLogin(session)
+            (versions, purposes) = try Self.objects(name, in: session)
+        }
+        guard let purpose = purposes.first else {
+            try Self.requireLogin(session)
+            return nil
+        }
+        guard purposes.count == 1 else {
+            throw .kms(
+                .keyUnusable(name, reason: "the label is ambiguous: a secret and a private key have it, rename one"))
+        }
+        versions.sort { $0.id < $1.id }
+        guard zip(versions, versions.dropFirst()).allSatisfy({ $0.id != $1.id }) else {
+            throw .kms(
+                .keyUnusable(
+                    name, reason: "the label is ambiguous: two of its objects have the same CKA_ID, rename one"))
+        }
+        self.purpose = purpose
+        self.versions = versions
+    }
+
+    private static func requireLogin(_ session: PKCS11Session) throws(PKCS11Failure) {
+        try session.checkToken()
+        guard try session.isLoggedIn() else { throw .call("C_GetSessionInfo", Cryptoki.userNotLoggedIn) }
+    }
+
+    private static func objects(
+        _ name: KMSKeyName, in session: PKCS11Session
+    ) throws(PKCS11Failure) -> ([KeyVersion], Set<KMSKeyPurpose>) {
         var versions: [KeyVersion] = []
         var purposes: Set<KMSKeyPurpose> = []
-        for object in try session.find(Self.template(name)) {
-            let attributes = try session.attributes(Self.read, of: object)
+        for object in try session.find(template(name)) {
+            let attributes = try session.attributes(read, of: object)
             switch attributes.number(.objectClass) {
             case Cryptoki.secretKey: purposes.insert(.sealing)
             case Cryptoki.privateKey: purposes.insert(.signing)
@@ -44,24 +77,7 @@ struct TokenKey: Sendable {
             }
             versions.append(KeyVersion(id: id, object: object, attributes: attributes))
         }
-        guard let purpose = purposes.first else {
-            // An empty token is what some modules make of one that is gone, and of a login that ended.
-            try session.checkToken()
-            guard try session.isLoggedIn() else { throw .call("C_GetSessionInfo", Cryptoki.userNotLoggedIn) }
-            return nil
-        }
-        guard purposes.count == 1 else {
-            throw .kms(
-                .keyUnusable(name, reason: "the label is ambiguous: a secret and a private key have it, rename one"))
-        }
-        versions.sort { $0.id < $1.id }
-        guard zip(versions, versions.dropFirst()).allSatisfy({ $0.id != $1.id }) else {
-            throw .kms(
-                .keyUnusable(
-                    name, reason: "the label is ambiguous: two of its objects have the same CKA_ID, rename one"))
-        }
-        self.purpose = purpose
-        self.versions = versions
+        return (versions, purposes)
     }
 
     private static func template(_ name: KMSKeyName) -> ObjectTemplate {
