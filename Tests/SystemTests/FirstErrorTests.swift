@@ -385,8 +385,8 @@ import Testing
     @Test("a KMS that does not answer stops the start by name")
     func kmsDown() async throws {
         let folder = FileManager.default.temporaryDirectory.appendingPathComponent("hkms-down-\(UUID().uuidString)")
-        defer { try? FileManager.default.removeItem(at: folder) }
         let token = FileManager.default.temporaryDirectory.appendingPathComponent("token-\(UUID().uuidString)")
+        defer { for file in [folder, token] { try? FileManager.default.removeItem(at: file) } }
         try Data("nothing".utf8).write(to: token)
         try FileManager.default.setAttributes([.posixPermissions: 0o600], ofItemAtPath: token.path)
         let output = try Programs.run(

@@ -58,6 +58,8 @@ enum Programs {
 final class Installation: @unchecked Sendable {
     // Sendable: `gateway` is replaced by one task at a time.
     let folder: URL
+    /// Beside the folder, which `hkms init` makes.
+    private let kmsToken: URL
     let gatewayPort: Int
     let unitPort: Int
     /// The name of the KMS's key that seals seeds.
@@ -80,6 +82,7 @@ final class Installation: @unchecked Sendable {
     ) async throws {
         self.tls = tls
         folder = FileManager.default.temporaryDirectory.appendingPathComponent("hkms-system-\(UUID().uuidString)")
+        kmsToken = folder.appendingPathExtension("kms-token")
         self.key = key
         (gatewayPort, unitPort) = (try Self.freePort(), try Self.freePort())
         var arguments = [
@@ -93,12 +96,11 @@ final class Installation: @unchecked Sendable {
             let address = try #require(
                 openBaoAddress ?? environment["HKMS_TEST_OPENBAO_TLS_ADDRESS"], "no OpenBao server: run scripts/test")
             let token = try #require(environment["HKMS_TEST_OPENBAO_TOKEN"])
-            let tokenFile = FileManager.default.temporaryDirectory.appendingPathComponent("bao-\(UUID().uuidString)")
-            try Data(token.utf8).write(to: tokenFile)
-            try FileManager.default.setAttributes([.posixPermissions: 0o600], ofItemAtPath: tokenFile.path)
+            try Data(token.utf8).write(to: kmsToken)
+            try FileManager.default.setAttributes([.posixPermissions: 0o600], ofItemAtPath: kmsToken.path)
             arguments += [
                 "--kms", "openbao", "--openbao-address", address, "--openbao-ca",
-                try #require(environment["HKMS_TEST_OPENBAO_CA"]), "--openbao-token-file", tokenFile.path,
+                try #require(environment["HKMS_TEST_OPENBAO_CA"]), "--openbao-token-file", kmsToken.path,
             ]
         }
         let made = try Programs.run(Programs.path("hkms"), arguments)
@@ -214,7 +216,7 @@ final class Installation: @unchecked Sendable {
         unit = nil
         await alice.shutdown()
         await bob.shutdown()
-        try? FileManager.default.removeItem(at: folder)
+        for file in [folder, kmsToken] { try? FileManager.default.removeItem(at: file) }
     }
 
     deinit { for process in [gateway, unit] where process?.isRunning == true { process?.terminate() } }
