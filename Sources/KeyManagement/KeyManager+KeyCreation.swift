@@ -98,6 +98,7 @@ extension KeyManager {
         let bytes = sealedSeed.serialized()
         sealing.sealedSeed = Digest(of: bytes)
         try await objects.put(bytes, at: objectKey(keySet, Self.sealedSeedName), onlyIfAbsent: false)
+        try await requireNotRetired(sealing)
         return sealing
     }
 

@@ -276,6 +276,21 @@ extension KeyManager {
         return try await description(row, manifest: manifest)
     }
 
+    /// A server of the KMS that lags behind seals, and opens, under a version that is being destroyed.
+    /// Asked when the seal is stored, where a job that retires versions sees it if this does not see the job.
+    func requireNotRetired(_ sealing: KeySetManifest.Sealing) async throws(KeyManagementError) {
+        guard let version = sealing.keyVersion,
+            let retired = try await records.read(RewrapJobRow.self, id: RewrapJobRow.id)?.row.retired,
+            retired.provider == sealing.provider, retired.keyName == sealing.keyName,
+            let stays = retired.keyVersion, version < stays
+        else { return }
+        throw .kms(
+            .unavailable(
+                reason: "it sealed under version \(version) of \(sealing.keyName), of which those below \(stays) are "
+                    + "destroyed: a server of it lags behind; try again. Where the key was made anew instead, "
+                    + "choose one of another name"))
+    }
+
     /// Frees the request id of an attempt that failed and removes what it stored. What the stores do not let it remove
     /// now is found again: the row keeps its index until nothing is left.
     /// - Parameter hasEnded: whether this is the attempt itself, so that nothing is written after it.

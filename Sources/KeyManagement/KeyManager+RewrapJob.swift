@@ -101,7 +101,9 @@ extension KeyManager {
                 // Whatever phase it was in: nothing is destroyed that a whole pass of this run has not looked at.
                 if stored.row.version != nil { stored.row.progress.phase = .rewrapping }
             } else {
+                let retired = stored.row.retired
                 stored.row = fresh
+                stored.row.retired = retired
             }
             do {
                 try await records.apply([try records.update(stored)])

@@ -16,7 +16,8 @@ extension KeyManager {
     /// - Returns: key sets whose registration is under way: to be looked at again when it has ended.
     /// - Throws: `rewrapStopped`, naming the first key set that is sealed so.
     func requireNothingSealed(
-        below version: Int, at configured: ConfiguredKMS, among only: Set<String>? = nil
+        below version: Int, at configured: ConfiguredKMS, among only: Set<String>? = nil,
+        isElsewhereKnown: Bool = false
     ) async throws(KeyManagementError) -> Set<String> {
         var known: Set<String> = []
         var underWay: Set<String> = []
@@ -37,7 +38,7 @@ extension KeyManager {
                     reason: "storage has a seal of \(keySet), of which the metadata store has no row",
                     fix: "Nothing is retired. Restore the row, or remove the objects, and run it again.")
             }
-            try await requireNotSealed(row, below: version, at: configured)
+            try await requireNotSealed(row, below: version, at: configured, isElsewhereKnown)
         }
         return underWay
     }
@@ -48,7 +49,7 @@ extension KeyManager {
     }
 
     private func requireNotSealed(
-        _ row: KeySetRow, below version: Int, at configured: ConfiguredKMS
+        _ row: KeySetRow, below version: Int, at configured: ConfiguredKMS, _ isElsewhereKnown: Bool
     ) async throws(KeyManagementError) {
         guard row.state != .destroyed else { return }
         let manifest = try await manifest(row).body
@@ -56,8 +57,9 @@ extension KeyManager {
         guard sealing.keyName == configured.key.value else { return }
         if sealing.provider == configured.name {
             if let own = sealing.keyVersion, own >= version { return }
-        } else if try await isElsewhere(manifest, than: configured) {
-            return
+        } else {
+            if isElsewhereKnown { return }
+            if try await isElsewhere(manifest, than: configured) { return }
         }
         throw .rewrapStopped(
             reason: "\(row.keySet) is sealed under \(sealing.keyName) version "

@@ -141,5 +141,8 @@ struct RewrapJobRow: AuthenticatedRow {
     /// What every seal must have at least, and below which versions are destroyed; nil before it was added. Whatever is
     /// added meanwhile by others changes nothing.
     var version: Int?
+    /// Versions of this key below this one are destroyed, or about to be, by this job or one before it: a server of the
+    /// KMS that lags may still seal under them, and nothing that it sealed is taken.
+    var retired: SealingPlace?
     var progress: RewrapProgress
 }

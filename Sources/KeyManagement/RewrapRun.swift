@@ -136,7 +136,10 @@ struct RewrapRun {
         var retired: SealingPlace?
         if stored?.row.retiresOldVersions == true {
             progress.phase = .retiring
-            try await save { _ in }
+            // Registrations read it once their seal is stored: those that came before are seen here, or waited for.
+            let place = SealingPlace(
+                provider: configured.name, keyName: configured.key.value, keyVersion: version)
+            try await save { $0.retired = place }
             try await requireNothingSealed(below: version, at: configured)
             // What else is sealed under the key: looked at once more, too.
             try await patiently { try await Self.inTermsOfFlows { try await begun(version) } }
@@ -148,6 +151,8 @@ struct RewrapRun {
                     }
                 }
                 try await save { _ in }
+                // The minimum can be taken back, what comes now cannot.
+                try await requireNothingSealed(below: version, at: configured, isElsewhereKnown: true)
                 try await patiently {
                     try await Self.inTermsOfFlows {
                         try await configured.kms.destroyVersions(below: version, of: configured.key)
@@ -194,12 +199,16 @@ struct RewrapRun {
     }
 
     /// Registrations that are under way are waited for: they end under the new version, or leave nothing.
-    private func requireNothingSealed(below version: Int, at configured: ConfiguredKMS) async throws {
+    /// - Parameter isElsewhereKnown: seals of other KMSs were looked at before; the minimum shuts them out by now.
+    private func requireNothingSealed(
+        below version: Int, at configured: ConfiguredKMS, isElsewhereKnown: Bool = false
+    ) async throws {
         var left: Set<String>?
         repeat {
             let among = left
             let underWay = try await patiently { [manager] in
-                try await manager.requireNothingSealed(below: version, at: configured, among: among)
+                try await manager.requireNothingSealed(
+                    below: version, at: configured, among: among, isElsewhereKnown: isElsewhereKnown)
             }
             if !underWay.isEmpty { try await awaitEnd(of: underWay) }
             left = underWay

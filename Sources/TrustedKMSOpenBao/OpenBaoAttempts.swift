@@ -6,6 +6,9 @@ enum OpenBaoRepetition: Sendable {
     case always
     /// It must not happen twice: sent again only where no server has taken it.
     case unsent
+    /// As ``unsent``, and a redirect counts as taken: a standby answers so, too, where it forwarded the request and the
+    /// active server died before it answered.
+    case once
 }
 
 /// A request without an answer.
@@ -15,6 +18,8 @@ struct OpenBaoFailure: Error {
     let mayHaveArrived: Bool
     /// Whether the same server may serve it in a moment.
     let mayPass: Bool
+    /// Whether it is the gateway's own, and none of the server's.
+    var isLocal = false
 }
 
 /// Counts the attempts at one call and waits between them.
@@ -41,7 +46,7 @@ struct OpenBaoAttempts {
     /// Waits for another attempt.
     /// - Returns: false where `failure` is the call's.
     mutating func areLeft(after failure: OpenBaoFailure) async -> Bool {
-        if failure.mayHaveArrived, repetition == .unsent { return false }
+        if failure.mayHaveArrived, repetition != .always { return false }
         if !failure.mayPass, count >= nodes { return false }
         return await pause()
     }
@@ -60,10 +65,13 @@ struct OpenBaoAttempts {
             guard ContinuousClock.now + wait < end else { return false }
             return await pause(atLeast: wait)
         }
+        // Once at each server: the last one's word is the call's.
+        if answer.isBehind { return count < nodes ? await pause() : false }
         guard answer.isNotServed else { return false }
         // A sealed node takes nothing, and stays sealed until people come.
         if answer.isSealed { return count < nodes ? await pause() : false }
-        return repetition == .always || answer.isNotTaken ? await pause() : false
+        let isNotTaken = answer.isNotTaken && (repetition != .once || !answer.isRedirect)
+        return repetition == .always || isNotTaken ? await pause() : false
     }
 
     private mutating func pause(atLeast least: Duration = .zero) async -> Bool {
@@ -96,6 +104,11 @@ extension OpenBaoAnswer {
         default: false
         }
     }
+
+    var isRedirect: Bool { (300..<400).contains(status) }
+
+    /// A standby that lags takes a ciphertext of a version that another server added for none of the key's.
+    var isBehind: Bool { status == 400 && body.contains("version is too new") }
 
     /// Not for a reason that lies in the request.
     var isNotServed: Bool { isNotTaken || status >= 500 }

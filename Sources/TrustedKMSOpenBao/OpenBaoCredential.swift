@@ -33,6 +33,10 @@ actor OpenBaoCredential {
     /// A wrapping token and the secret ID that it gave.
     private var unwrapped: (wrapping: OpenBaoToken, secretID: OpenBaoToken)?
 
+    /// The credential whose login was refused, and until when it is not shown again.
+    private var refused: (secret: OpenBaoToken, error: KMSError, end: ContinuousClock.Instant)?
+    private var refusals = 0
+
     private static let retryPause = Duration.seconds(2)
 
     init(_ authentication: OpenBaoAuthentication, transport: OpenBaoTransport) {
@@ -47,6 +51,7 @@ actor OpenBaoCredential {
         maintenance?.cancel()
         lease = nil
         unwrapped = nil
+        refused = nil
     }
 
     /// A lease that has not expired.
@@ -68,6 +73,8 @@ actor OpenBaoCredential {
             // A token that is still good was refused by policy: logging in again would only make more tokens.
             let answer = try await transport.send(.GET, "auth/token/lookup-self", token: refused.token)
             if answer.status == 200 { return nil }
+            if answer.status == 429 { throw .throttled(retryAfterSeconds: answer.retryAfterSeconds) }
+            if answer.isNotServed { throw answer.unavailable("the look-up of the own token") }
             // Somebody else may have logged in meanwhile.
             if let lease, lease.generation != refused.generation { return lease }
             return try await acquire()
@@ -182,13 +189,13 @@ actor OpenBaoCredential {
                 wrapped
                 ? try await unwrappedSecretID(file: file, mount: mount)
                 : try Self.token(in: file, "a secret ID")
-            return try await Self.logIn(
+            return try await logIn(
                 OpenBaoLogin(kind: .appRole(file: file), mount: mount), ("role_id", roleID), "secret_id", secretID,
-                transport, generation: generation)
+                generation: generation)
         case .jwt(let role, let file, let mount):
-            return try await Self.logIn(
+            return try await logIn(
                 OpenBaoLogin(kind: .workload(file: file), mount: mount), ("role", role), "jwt",
-                try Self.token(in: file, "a JWT"), transport, generation: generation)
+                try Self.token(in: file, "a JWT"), generation: generation)
         }
     }
 
@@ -246,16 +253,37 @@ actor OpenBaoCredential {
             token: token, generation: generation, lifetime: lifetime, renewable: renewable, obtained: .now)
     }
 
-    private static func logIn(
+    /// A credential that was refused is not shown at every request: of AppRole, five wrong secret IDs in a quarter of an
+    /// hour lock the role ID, and every gateway that has it (user lockout). Another content of the file counts at once.
+    private func logIn(
         _ login: OpenBaoLogin, _ name: (StaticString, String), _ member: StaticString, _ secret: OpenBaoToken,
-        _ transport: OpenBaoTransport, generation: Int
+        generation: Int
     ) async throws(KMSError) -> OpenBaoLease {
+        if let refused, refused.end > .now, refused.secret.equals(secret) { throw refused.error }
         let body = secret.withUnsafeBytes { OpenBaoLogin.body(name, member, $0) }
         defer { body.wipe() }
         let obtained = ContinuousClock.now
-        let answer = try await login.perform(body, transport)
+        let answer: LoginAnswer
+        do throws(KMSError) {
+            answer = try await login.perform(body, transport)
+        } catch {
+            if case .denied = error, !isShutDown {
+                refusals += 1
+                refused = (secret, error, .now + Self.pause(after: refusals, of: login.kind))
+            }
+            throw error
+        }
+        (refused, refusals) = (nil, 0)
         return OpenBaoLease(
             token: answer.token, generation: generation, lifetime: answer.lifetime, renewable: answer.renewable,
             obtained: obtained)
+    }
+
+    private static func pause(after refusals: Int, of kind: OpenBaoLogin.Kind) -> Duration {
+        switch kind {
+        // Longer than the server counts.
+        case .appRole: refusals == 1 ? .seconds(60) : .seconds(16 * 60)
+        case .workload, .caller: .seconds(min(60, 2 << min(refusals, 5)))
+        }
     }
 }

@@ -32,11 +32,21 @@ extension OpenBaoKMS: KMSPrivilegeReport {
     private func delegationProbes() -> [PrivilegeProbe] {
         guard let callers else { return [] }
         let key = callers.delegation.keyPrefix + "00000000-0000-0000-0000-000000000000"
-        return ["encrypt", "decrypt", "datakey/plaintext", "datakey/wrapped"].map {
-            PrivilegeProbe(
-                privilege: .actForPrincipals, path: "\(mount)/\($0)/\(key)",
-                capabilities: ["create", "update", "patch", "sudo"])
-        }
+        let write: Set = ["create", "update", "patch", "sudo"]
+        let (login, role) = (callers.delegation.mount, callers.delegation.role)
+        let written = [
+            "\(mount)/encrypt/\(key)", "\(mount)/decrypt/\(key)", "\(mount)/datakey/plaintext/\(key)",
+            "\(mount)/datakey/wrapped/\(key)",
+            // Makes the key exportable.
+            "\(mount)/keys/\(key)/config",
+            // Whose JWTs are believed, and for which entity and policies they stand.
+            "auth/\(login)/config", "auth/\(login)/role/\(role)", "identity/entity-alias", "identity/entity/merge",
+        ]
+        let read = [
+            "\(mount)/export/encryption-key/\(key)", "\(mount)/backup/\(key)", "\(mount)/byok-export/\(key)/\(key)",
+        ]
+        return written.map { PrivilegeProbe(privilege: .actForPrincipals, path: $0, capabilities: write) }
+            + read.map { PrivilegeProbe(privilege: .actForPrincipals, path: $0, capabilities: ["read", "sudo"]) }
     }
 
     private static func privilegeProbes(mount: String, key: KMSKeyName) -> [PrivilegeProbe] {

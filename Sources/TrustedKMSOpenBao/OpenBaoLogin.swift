@@ -60,8 +60,13 @@ struct OpenBaoLogin: Sendable {
     private func refusal(_ answer: borrowing OpenBaoAnswer) -> String {
         // Without a token OpenBao does not tell a missing mount from a forbidden one.
         if answer.status == 403 || answer.body.contains("no handler for route") {
+            let locked =
+                if case .appRole = kind, answer.status == 403 {
+                    ". Or the role ID is locked after refused logins (user lockout), and free again some minutes after "
+                        + "the last one"
+                } else { "" }
             return "\(name) was refused: nothing is mounted there that logs in, or not in this namespace; "
-                + "see `bao auth list`"
+                + "see `bao auth list`\(locked)"
         }
         switch kind {
         case .appRole(let file): return "\(name) was refused; check the role ID, \(file) and the mount"

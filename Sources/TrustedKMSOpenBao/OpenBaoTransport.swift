@@ -152,10 +152,11 @@ final class OpenBaoTransport: Sendable {
         do throws(OpenBaoFailure) {
             let answer = try await exchange(
                 method, path, body: body, token: token, namespace: inNamespace ? namespace : nil, with: origins[node])
-            if answer.isNotServed, !answer.isConflict { leave(node) }
+            if answer.isNotServed && !answer.isConflict || answer.isBehind { leave(node) }
             return .success(answer)
         } catch {
-            leave(node)
+            // Who hangs up, or has no memory left, says nothing of the server.
+            if !error.isLocal { leave(node) }
             return .failure(error)
         }
     }
@@ -176,7 +177,7 @@ final class OpenBaoTransport: Sendable {
         if let namespace { request.headers.add(name: "X-Vault-Namespace", value: namespace) }
         if let index = index.withLock({ $0 }) {
             request.headers.add(name: "X-Vault-Index", value: index.header)
-            request.headers.add(name: "X-Vault-Inconsistent", value: "forward-active-node")
+            if index.isForwarded { request.headers.add(name: "X-Vault-Inconsistent", value: "forward-active-node") }
         }
         if let body {
             request.headers.add(name: "Content-Type", value: "application/json")
@@ -198,7 +199,7 @@ final class OpenBaoTransport: Sendable {
         } catch let error as KMSError {
             throw OpenBaoFailure(error: error, mayHaveArrived: true, mayPass: false)
         } catch let error as SecretMemoryError {
-            throw OpenBaoFailure(error: .memory(error), mayHaveArrived: true, mayPass: false)
+            throw OpenBaoFailure(error: .memory(error), mayHaveArrived: true, mayPass: false, isLocal: true)
         } catch {
             throw Self.failure(error, of: origin)
         }
@@ -239,7 +240,7 @@ final class OpenBaoTransport: Sendable {
             }
         return OpenBaoFailure(
             error: .unavailable(reason: "\(origin): \(describe(error))"), mayHaveArrived: mayHaveArrived,
-            mayPass: mayPass)
+            mayPass: mayPass, isLocal: error is CancellationError || (error as? HTTPClientError) == .cancelled)
     }
 
     /// Only texts of our own: some descriptions of these errors repeat header values, which hold the token.

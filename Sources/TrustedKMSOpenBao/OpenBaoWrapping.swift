@@ -26,7 +26,7 @@ enum OpenBaoWrapping {
         }
         // Sent twice it would look like a theft.
         let answer = try await transport.send(
-            .POST, "sys/wrapping/unwrap", body: .empty, token: token, .unsent)
+            .POST, "sys/wrapping/unwrap", body: .empty, token: token, .once)
         try check(answer, of: file, roleMount: mount)
         let secretID: OpenBaoToken?
         do {

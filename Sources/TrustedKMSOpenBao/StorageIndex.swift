@@ -3,7 +3,9 @@ import FoundationEssentials
 /// How far a server's storage had come when it answered: the header `X-Vault-Index`.
 ///
 /// Standbys of a cluster serve reads and lag. Sent back with `X-Vault-Inconsistent: forward-active-node`, it makes a
-/// standby that has not come as far forward the request, so that a key or a token that was just made is found.
+/// standby of OpenBao that has not come as far forward the request, so that a key or a token that was just made is
+/// found. Vault's index has another form, and its servers refuse that header unless they are configured to forward;
+/// with the index alone they answer 412, and another server is asked.
 package struct StorageIndex: Sendable {
     /// As it came, to be sent back.
     package let header: String
@@ -13,6 +15,9 @@ package struct StorageIndex: Sendable {
         let cluster: String
         let value: String
     }
+
+    /// Whether it is OpenBao's.
+    package var isForwarded: Bool { position != nil }
 
     /// - Returns: nil for what is not fit for a header.
     package init?(_ header: String) {

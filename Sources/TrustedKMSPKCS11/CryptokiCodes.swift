@@ -81,6 +81,8 @@ enum Cryptoki {
     static let osLocking: UInt = 2
     static let hasGenerator: UInt = 0x1
     static let tokenInitialized: UInt = 0x400
+    /// `CKF_USER_PIN_COUNT_LOW`: a wrong PIN was given since the last login.
+    static let pinCountLow: UInt = 0x10000
     static let pinFinalTry: UInt = 0x20000
     static let pinLockedFlag: UInt = 0x40000
     static let readWrite: UInt = 2

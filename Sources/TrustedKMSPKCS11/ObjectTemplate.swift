@@ -14,16 +14,21 @@ struct ObjectTemplate: Sendable {
     func withAttributes<Result>(
         secret: UnsafeRawBufferPointer? = nil, _ body: (UnsafePointer<hkms_p11_attribute>, UInt) -> Result
     ) -> Result {
-        var bytes = values.flatMap(\.bytes)
+        // Each value where a module may read it as a number.
+        let stride = MemoryLayout<UInt>.stride
+        var bytes: [UInt8] = []
+        var offsets: [Int] = []
+        for (_, value) in values {
+            offsets.append(bytes.count)
+            bytes += value + [UInt8](repeating: 0, count: (stride - value.count % stride) % stride)
+        }
         return bytes.withUnsafeMutableBytes { bytes in
             var attributes: [hkms_p11_attribute] = []
-            var offset = 0
-            for (attribute, value) in values {
+            for ((attribute, value), offset) in zip(values, offsets) {
                 attributes.append(
                     hkms_p11_attribute(
                         type: attribute.rawValue, value: bytes.baseAddress.map { $0 + offset },
                         length: UInt(value.count)))
-                offset += value.count
             }
             if let secret {
                 // The standard's struct has no const; modules read templates.

@@ -4,10 +4,17 @@ public struct PKCS11Configuration: Sendable {
     /// As many sessions are open at most, and one more while keys are administered.
     public let sessions: Int
     public let mechanism: PKCS11MechanismChoice
+    /// After it a call is given up, waiting for a session included; an administrator's after four times as long.
+    /// PKCS#11 itself has no such limit.
+    public let timeLimit: Duration
 
     /// - Parameter sessions: 1 to 256.
-    public init(uri: PKCS11URI, sessions: Int = 8, mechanism: PKCS11MechanismChoice = .auto) {
+    public init(
+        uri: PKCS11URI, sessions: Int = 8, mechanism: PKCS11MechanismChoice = .auto,
+        timeLimit: Duration = .seconds(30)
+    ) {
         precondition((1...256).contains(sessions), "1 to 256 sessions")
+        self.timeLimit = timeLimit
         self.uri = uri
         self.sessions = sessions
         self.mechanism = mechanism

@@ -26,7 +26,13 @@ enum PKCS11Failure: Error, Sendable {
         switch self {
         case .noToken: return true
         case .kms: return false
-        case .call(_, let answer), .onlyOnce(_, let answer): code = answer
+        case .call(let call, let answer):
+            // Some modules have no other word for an HSM that is out of reach; these calls have little else to fail by.
+            if isUnspecific, ["C_OpenSession", "C_GetSlotList", "C_GetTokenInfo", "C_GetSessionInfo"].contains(call) {
+                return true
+            }
+            code = answer
+        case .onlyOnce(_, let answer): code = answer
         }
         return [
             Cryptoki.deviceError, Cryptoki.deviceRemoved, Cryptoki.sessionClosed, Cryptoki.sessionHandleInvalid,

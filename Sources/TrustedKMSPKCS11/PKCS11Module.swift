@@ -38,6 +38,10 @@ final class PKCS11Module: @unchecked Sendable {
     private static let loaded = Mutex<[String: PKCS11Module]>([:])
     /// A module that does not come back is not initialized for every waiting call.
     private static let restartPause = Duration.seconds(1)
+    #if canImport(Glibc) || canImport(Musl)
+        /// Seconds in which calls under way must end, before sessions are ended.
+        private static let longestWait = 3
+    #endif
 
     private init(path: String, functions: UnsafeMutablePointer<hkms_p11_functions>) {
         self.path = path
@@ -129,7 +133,7 @@ final class PKCS11Module: @unchecked Sendable {
     /// notices by ``generation``.
     /// - Parameter seen: nothing is done where somebody else did it since.
     func endSessions(seen: Int) {
-        pthread_rwlock_wrlock(calls)
+        guard (try? waitForCalls()) != nil else { return }
         defer { pthread_rwlock_unlock(calls) }
         let slots = state.withLock { state -> Set<UInt> in
             guard state.generation == seen else { return [] }
@@ -152,11 +156,29 @@ final class PKCS11Module: @unchecked Sendable {
             state.restarted = now
             return true
         }
-        guard isDue else { return }
-        pthread_rwlock_wrlock(calls)
+        guard isDue else { return endSessions(seen: seen) }
+        try waitForCalls()
         defer { pthread_rwlock_unlock(calls) }
         finalize()
         do throws(KMSError) { _ = try initialize() } catch { throw .kms(error) }
+    }
+
+    /// Takes the lock for one who ends sessions. Calls that begin wait behind it, so that one that hangs in the module
+    /// must not hold it up for long.
+    private func waitForCalls() throws(PKCS11Failure) {
+        #if canImport(Glibc) || canImport(Musl)
+            var end = timespec()
+            clock_gettime(CLOCK_REALTIME, &end)
+            end.tv_sec += Self.longestWait
+            guard pthread_rwlock_timedwrlock(calls, &end) == 0 else {
+                throw .kms(
+                    .unavailable(
+                        reason: "a call hangs in the PKCS#11 module \(path), and its lost sessions are not opened anew "
+                            + "before it ends: see the HSM, and set a time limit in its client"))
+            }
+        #else
+            pthread_rwlock_wrlock(calls)
+        #endif
     }
 
     /// Runs `body`, in which the module is not initialized anew.

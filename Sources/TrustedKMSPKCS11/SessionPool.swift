@@ -19,9 +19,11 @@ final class SessionPool: Sendable {
         var jobs = 0
         /// Why logging in is not tried again: a token locks after a few wrong PINs.
         var refusal: (error: KMSError, end: ContinuousClock.Instant?)?
+        /// Logins in a row that failed for no reason of the PIN's, as far as the module says.
+        var oddLogins = 0
         var isShutDown = false
         /// Told when all is closed after a shutdown.
-        var closed: ClosedSignal?
+        var closed: FirstAnswer<Void>?
     }
 
     private let uri: PKCS11URI
@@ -29,6 +31,7 @@ final class SessionPool: Sendable {
     private let pin: SecretBytes
     private let threads: BlockingPool
     private let maximumJobs: Int
+    private let timeLimit: Duration
     private let state = Mutex(State())
     /// One opens and logs in at a time, so that a wrong PIN is tried once.
     private let opening = Mutex(())
@@ -36,8 +39,10 @@ final class SessionPool: Sendable {
     private let administration = Mutex(())
 
     private static let maximumWaiting = 1024
-    /// After a login that failed for no reason of the PIN's, as far as the module says.
-    private static let loginPause = Duration.seconds(30)
+    /// After a login that failed for no reason of the PIN's, as far as the module says; twice as long after each
+    /// further one, up to the longest.
+    private static let loginPause = 30
+    private static let longestLoginPause = 3600
     /// A call that hangs in the module does not keep the process from ending.
     private static let closingTime = Duration.seconds(5)
 
@@ -48,6 +53,7 @@ final class SessionPool: Sendable {
         self.pin = pin
         threads = BlockingPool(label: "hkms.pkcs11", width: configuration.sessions)
         maximumJobs = configuration.sessions + Self.maximumWaiting
+        timeLimit = configuration.timeLimit
     }
 
     /// Runs `work` with a session, on a thread that may block.
@@ -55,26 +61,55 @@ final class SessionPool: Sendable {
     func run<Success: Sendable>(
         administering: Bool = false, _ work: @escaping @Sendable (PKCS11Session) throws(PKCS11Failure) -> Success
     ) async throws(KMSError) -> Success {
-        let isAdmitted = state.withLock { state in
+        let isAdmitted = state.withLock { state -> Bool? in
+            // The module was given back with the last job.
+            guard !state.isShutDown else { return nil }
             guard state.jobs < maximumJobs else { return false }
             state.jobs += 1
             return true
         }
+        guard let isAdmitted else { throw Self.shutDown }
         guard isAdmitted else { throw .throttled(retryAfterSeconds: 1) }
-        return try await threads.run { () throws(KMSError) in
-            defer { self.endJob() }
-            guard administering else { return try self.attempt(readWrite: false, work) }
-            return try self.administration.withLock { _ throws(KMSError) -> Success in
-                try self.attempt(readWrite: true, work)
+        return try await inTime(administering ? timeLimit * 4 : timeLimit) { [threads] () throws(KMSError) in
+            try await threads.run { () throws(KMSError) in
+                defer { self.endJob() }
+                guard administering else { return try self.attempt(readWrite: false, work) }
+                return try self.administration.withLock { _ throws(KMSError) -> Success in
+                    try self.attempt(readWrite: true, work)
+                }
             }
         }
+    }
+
+    /// A call that hangs in the module keeps its thread, and not who asked for it.
+    private func inTime<Success: Sendable>(
+        _ limit: Duration, _ body: @escaping @Sendable () async throws(KMSError) -> Success
+    ) async throws(KMSError) -> Success {
+        let result = await withCheckedContinuation { continuation in
+            let answer = FirstAnswer<Result<Success, KMSError>>(continuation)
+            let timer = Task {
+                do { try await Task.sleep(for: limit) } catch { return }
+                answer.give(
+                    .failure(
+                        .unavailable(
+                            reason: "the token did not answer within \(limit.components.seconds) s, and may do what it "
+                                + "was asked for all the same: see the HSM, and set a time limit in its client")))
+            }
+            Task {
+                do throws(KMSError) {
+                    answer.give(.success(try await body()))
+                } catch { answer.give(.failure(error)) }
+                timer.cancel()
+            }
+        }
+        return try result.get()
     }
 
     /// Lets what runs end, closes all sessions and gives the module back. Waits for that for a few seconds; a call that
     /// hangs in the module is left behind.
     func shutdown() async {
         await withCheckedContinuation { continuation in
-            let closed = ClosedSignal(continuation)
+            let closed = FirstAnswer<Void>(continuation)
             let isFirst = state.withLock { state in
                 guard !state.isShutDown else { return false }
                 state.isShutDown = true
@@ -82,33 +117,33 @@ final class SessionPool: Sendable {
                 state.closed = closed
                 return true
             }
-            guard isFirst else { return closed.give() }
+            guard isFirst else { return closed.give(()) }
             Task { await threads.run { self.endJob() } }
             Task {
                 try? await Task.sleep(for: Self.closingTime)
-                closed.give()
+                closed.give(())
             }
         }
     }
 
-    /// The first end counts.
-    private final class ClosedSignal: Sendable {
-        private let waiting: Mutex<CheckedContinuation<Void, Never>?>
+    /// The first one that is given counts.
+    private final class FirstAnswer<Value: Sendable>: Sendable {
+        private let waiting: Mutex<CheckedContinuation<Value, Never>?>
 
-        init(_ continuation: CheckedContinuation<Void, Never>) { waiting = Mutex(continuation) }
+        init(_ continuation: CheckedContinuation<Value, Never>) { waiting = Mutex(continuation) }
 
-        func give() {
+        func give(_ value: Value) {
             let waiting = waiting.withLock { held in
                 defer { held = nil }
                 return held
             }
-            waiting?.resume()
+            waiting?.resume(returning: value)
         }
     }
 
     /// The last job after a shutdown closes what is open.
     private func endJob() {
-        let last = state.withLock { state -> (idle: [PKCS11Session], closed: ClosedSignal?)? in
+        let last = state.withLock { state -> (idle: [PKCS11Session], closed: FirstAnswer<Void>?)? in
             state.jobs -= 1
             guard state.isShutDown, state.jobs == 0 else { return nil }
             defer { state.idle = [] }
@@ -122,39 +157,48 @@ final class SessionPool: Sendable {
             for session in current { module.closeSession(session) }
         }
         module.release()
-        last.closed?.give()
+        last.closed?.give(())
     }
+
+    private static let shutDown = KMSError.unavailable(reason: "the PKCS#11 adapter is shut down")
 
     // MARK: Attempts
 
     private func attempt<Success>(
         readWrite: Bool, _ work: (PKCS11Session) throws(PKCS11Failure) -> Success
     ) throws(KMSError) -> Success {
+        // Of the module, in which the attempt was made.
         var generation = module.generation
         do throws(PKCS11Failure) {
-            return try once(readWrite: readWrite, work)
+            return try once(readWrite: readWrite, &generation, work)
         } catch {
             if error.isLoss { module.endSessions(seen: generation) } else if !error.isStale { throw error.kmsError }
             guard error.mayBeRepeated else { throw error.kmsError }
         }
-        generation = module.generation
         do throws(PKCS11Failure) {
-            return try once(readWrite: readWrite, work)
+            return try once(readWrite: readWrite, &generation, work)
         } catch {
-            guard error.isLoss, error.mayBeRepeated else { throw error.kmsError }
+            guard error.isLoss else { throw error.kmsError }
+            guard error.mayBeRepeated else {
+                module.endSessions(seen: generation)
+                throw error.kmsError
+            }
         }
         do throws(PKCS11Failure) {
             try module.restart(seen: generation)
-            return try once(readWrite: readWrite, work)
+            return try once(readWrite: readWrite, &generation, work)
         } catch {
+            // What was lost holds a session of the token, and may hold a secret in it, until it is closed.
+            if error.isLoss { module.endSessions(seen: generation) }
             throw error.kmsError
         }
     }
 
     private func once<Success>(
-        readWrite: Bool, _ work: (PKCS11Session) throws(PKCS11Failure) -> Success
+        readWrite: Bool, _ generation: inout Int, _ work: (PKCS11Session) throws(PKCS11Failure) -> Success
     ) throws(PKCS11Failure) -> Success {
         try module.withCalls { () throws(PKCS11Failure) in
+            generation = module.generation
             let session = try take(readWrite: readWrite)
             do throws(PKCS11Failure) {
                 let success = try work(session)
@@ -186,7 +230,7 @@ final class SessionPool: Sendable {
     private func take(readWrite: Bool) throws(PKCS11Failure) -> PKCS11Session {
         let generation = module.generation
         let idle = try state.withLock { state throws(PKCS11Failure) -> PKCS11Session? in
-            guard !state.isShutDown else { throw .kms(.unavailable(reason: "the PKCS#11 adapter is shut down")) }
+            guard !state.isShutDown else { throw .kms(Self.shutDown) }
             if state.generation != generation {
                 state.idle = []
                 state.slot = nil
@@ -231,17 +275,44 @@ final class SessionPool: Sendable {
         }
         do throws(PKCS11Failure) {
             try session.logIn(pin)
-            state.withLock { $0.refusal = nil }
+            state.withLock { state in
+                state.refusal = nil
+                state.oddLogins = 0
+            }
         } catch {
-            guard case .call(_, let code) = error, !error.isLoss else { throw error }
+            // A device's error is what some modules say of a wrong PIN.
+            guard case .call(_, let code) = error, !error.isLoss || code == Cryptoki.deviceError else { throw error }
             let isOfThePIN = [
                 Cryptoki.pinIncorrect, Cryptoki.pinInvalid, Cryptoki.pinLengthRange, Cryptoki.pinExpired,
                 Cryptoki.pinLocked,
             ].contains(code)
-            // Another answer may mean the PIN all the same, and every request would cost a try.
-            state.withLock { $0.refusal = (error.kmsError, isOfThePIN ? nil : .now + Self.loginPause) }
+            // Another answer may mean the PIN all the same, and every request would cost a try. A token that counts
+            // wrong PINs says so.
+            let hasCounted = ((try? session.tokenFlags()) ?? 0) & Cryptoki.pinCountLow != 0
+            state.withLock { state in
+                guard !isOfThePIN, !hasCounted else {
+                    let said: KMSError = isOfThePIN ? error.kmsError : Self.wrongPIN(error.kmsError)
+                    state.refusal = (said, nil)
+                    return
+                }
+                let pause = min(Self.longestLoginPause, Self.loginPause << min(state.oddLogins, 10))
+                state.oddLogins += 1
+                state.refusal = (Self.laterLogin(error.kmsError, seconds: pause), .now + .seconds(pause))
+            }
             throw error
         }
+    }
+
+    private static func wrongPIN(_ error: KMSError) -> KMSError {
+        .denied(
+            reason: "\(error); the token has counted a wrong PIN: correct it and restart. It is not tried again, "
+                + "because tokens lock after a few")
+    }
+
+    private static func laterLogin(_ error: KMSError, seconds: Int) -> KMSError {
+        .unavailable(
+            reason: "\(error); where that means a wrong PIN, correct it and restart. It is tried again after "
+                + "\(seconds) s, not at once, because tokens lock after a few")
     }
 
     /// The slot of the one token that the URI names.

@@ -1,5 +1,13 @@
 import KeyManagement
 
+#if canImport(Glibc)
+    import Glibc
+#elseif canImport(Musl)
+    import Musl
+#else
+    import Darwin
+#endif
+
 /// One version of a key: an object of the token.
 struct KeyVersion: Sendable {
     let id: KeyVersionID
@@ -60,8 +68,14 @@ struct TokenKey: Sendable {
     ) throws(PKCS11Failure) -> ([KeyVersion], Set<KMSKeyPurpose>) {
         var versions: [KeyVersion] = []
         var purposes: Set<KMSKeyPurpose> = []
-        for object in try session.find(template(name)) {
-            let attributes = try session.attributes(read, of: object)
+        let all = try session.find(template(name)).map { object throws(PKCS11Failure) in
+            (object: object, attributes: try session.attributes(read, of: object))
+        }
+        // Whoever reaches the token can plant objects that are not private without its PIN: beside those that are, they
+        // do not count. Alone they are refused, by what is wrong with them.
+        let hasPrivate = all.contains { isKey($0.attributes) && $0.attributes.bool(.isPrivate) == true }
+        for (object, attributes) in all {
+            guard !hasPrivate || attributes.bool(.isPrivate) == true else { continue }
             switch attributes.number(.objectClass) {
             case Cryptoki.secretKey: purposes.insert(.sealing)
             case Cryptoki.privateKey: purposes.insert(.signing)
@@ -78,6 +92,10 @@ struct TokenKey: Sendable {
             versions.append(KeyVersion(id: id, object: object, attributes: attributes))
         }
         return (versions, purposes)
+    }
+
+    private static func isKey(_ attributes: ObjectAttributes) -> Bool {
+        [Cryptoki.secretKey, Cryptoki.privateKey].contains(attributes.number(.objectClass))
     }
 
     private static func template(_ name: KMSKeyName) -> ObjectTemplate {
@@ -238,14 +256,15 @@ struct TokenKey: Sendable {
     }
 
     /// What has not its name yet is no version, and may be made more than once; the same name may be set so. SoftHSM2
-    /// fails for no other reason than that another thread reads its files at that moment.
+    /// fails, by one code or another, for no other reason than that another thread reads its files at that moment.
     private static func again<Success>(
         _ body: () throws(PKCS11Failure) -> Success
     ) throws(PKCS11Failure) -> Success {
-        for _ in 0..<4 {
+        for pause in [1, 5, 20, 50] as [UInt32] {
             do throws(PKCS11Failure) { return try body() } catch {
-                guard error.isUnspecific else { throw error }
+                guard !error.isLoss, !error.isStale else { throw error }
             }
+            usleep(pause * 1000)
         }
         return try body()
     }

@@ -47,6 +47,15 @@ extension TokenSealing {
                     secret, Cryptoki.aesGCM, parameter: parameters, key: key, expected: secret.count + gcmTagBytes)
             }
         }
+        // An IV of its own that a module appends, or a tag that it leaves out, would be noticed when the secret is
+        // needed.
+        guard sealed.count == secret.count + gcmTagBytes else {
+            throw .kms(
+                .invalidResponse(
+                    reason: "the token's ciphertext has \(sealed.count) bytes for \(secret.count) and a tag of "
+                        + "\(gcmTagBytes): where it appends an IV of its own (FIPS mode of some), set "
+                        + "kms.pkcs11.mechanism: keyWrapPad"))
+        }
         // Read back: a module that insists on an IV of its own has written it over ours.
         return iv + sealed
     }

@@ -58,8 +58,8 @@ struct TokenSealing: Sendable {
         guard PKCS11Blob(parsing: blob.sealed.bytes) != nil else {
             throw .kms(
                 .invalidResponse(
-                    reason: "the token's ciphertext has \(box.count) bytes for \(secret.count): where it appends an IV "
-                        + "of its own, set kms.pkcs11.mechanism: keyWrapPad"))
+                    reason: "the token's ciphertext has \(box.count) bytes for \(secret.count), which none of "
+                        + "\(mechanism) has"))
         }
         return blob
     }

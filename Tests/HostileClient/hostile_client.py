@@ -51,8 +51,8 @@ def connect(timeout=20, protocols=None):
     return connection
 
 
-def everything(connection, silence=2.0):
-    """What arrives until the other side closes; and whether it did, or was silent for so long."""
+def everything(connection, silence=2.0, is_enough=None):
+    """What arrives until the other side closes; and whether it did, or was silent for so long or sent enough."""
     connection.settimeout(silence)
     received = b""
     try:
@@ -61,19 +61,21 @@ def everything(connection, silence=2.0):
             if not part:
                 return received, True
             received += part
+            if is_enough and is_enough(received):
+                return received, False
     except (socket.timeout, TimeoutError):
         return received, False
     except OSError:
         return received, True
 
 
-def exchange(raw, silence=2.0):
+def exchange(raw, silence=2.0, is_enough=None):
     with connect() as connection:
         try:
             connection.sendall(raw)
         except OSError:
             pass  # refused before it was all sent
-        return everything(connection, silence)
+        return everything(connection, silence, is_enough)
 
 
 def statuses(received):
@@ -150,7 +152,9 @@ def smuggling():
     # Two requests that end where they say are two: else nothing below is seen.
     for first in [head(), head("Content-Length: 2", **post) + b"{}", head(
             "Transfer-Encoding: chunked", **post) + b"2\r\n{}\r\n" + chunked]:
-        codes = statuses(exchange(first + SECOND, 1.0)[0])
+        # Both status lines are there.
+        codes = statuses(exchange(first + SECOND, 10.0, lambda received: sum(
+            b"\r\n" in part for part in received.split(b"HTTP/1.1 ")[1:]) == 2)[0])
         if len(codes) != 2 or codes[1] != 200:
             finding("two good requests", "answers %s" % codes)
     for name, raw in tries.items():
@@ -164,7 +168,7 @@ def smuggling():
 
 def heads():
     def refused(name, raw, allowed):
-        received, closed = exchange(raw)
+        received, closed = exchange(raw, 10.0)
         codes = statuses(received)
         if not set(codes) <= allowed or not closed:
             finding(name, "answers %s, closed: %s" % (codes, closed))
@@ -392,15 +396,17 @@ def flood(name, frames):
 
 def answered():
     """Whether the frames made here are HTTP/2: one request of them is answered with a head on its stream."""
+    def has_head(received):
+        while len(received) >= 9:
+            length = int.from_bytes(received[:3], "big")
+            if received[3] == 1 and received[8] == 1:
+                return True
+            received = received[9 + length:]
+        return False
+
     with connect(protocols=["h2"]) as connection:
         connection.sendall(PREFACE + frame(1, 0x5, 1, block()))
-        received = everything(connection)[0]
-    while len(received) >= 9:
-        length = int.from_bytes(received[:3], "big")
-        if received[3] == 1 and received[8] == 1:
-            return True
-        received = received[9 + length:]
-    return False
+        return has_head(everything(connection, 10.0, has_head)[0])
 
 
 def http2():

@@ -9,14 +9,6 @@ import TrustedKMSSoftware
 /// Key sets under keys of single principals, before a KMS that knows its callers as a test tells it. How a real one does
 /// is tested with the real one (OpenBaoDelegationTests, SystemTests).
 struct DelegationTests {
-    private func person(_ name: String, knownAs token: String? = nil) throws -> Requester {
-        let text = Array((token ?? name).utf8)
-        let credential: KMSCredential? = try text.withUnsafeBytes { text in try KMSCredential(copying: text) }
-        let known: KMSCredential = try #require(credential)
-        return Requester(
-            issuer: "static", subject: name, tenant: "default", groups: ["clinic"], kmsCredential: known)
-    }
-
     private func scene() async throws -> (RewrapBench, KeyManager) {
         let bench = try await RewrapBench()
         return (bench, bench.before(.perPrincipal, wrapping: CallerKMS(inner: bench.old)))
@@ -110,9 +102,17 @@ struct DelegationTests {
     }
 }
 
+/// A requester with a credential that ``CallerKMS`` takes for their name, or for another's.
+func person(_ name: String, knownAs token: String? = nil) throws -> Requester {
+    let text = Array((token ?? name).utf8)
+    let credential: KMSCredential? = try text.withUnsafeBytes { text in try KMSCredential(copying: text) }
+    let known: KMSCredential = try #require(credential)
+    return Requester(issuer: "static", subject: name, tenant: "default", groups: ["clinic"], kmsCredential: known)
+}
+
 /// A KMS that takes a credential for its holder's name and gives each name a key of its own. The gateway may rewrap
 /// under these keys, and nothing else.
-private struct CallerKMS: ForwardingKMS {
+struct CallerKMS: ForwardingKMS {
     let inner: any TrustedKMS
 
     var capabilities: KMSCapabilities {

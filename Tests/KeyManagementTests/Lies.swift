@@ -88,8 +88,8 @@ final class LyingKMS: ForwardingKMS {
         /// These bytes, whatever was sealed.
         case secret([UInt8])
         case error(KMSError)
-        /// The truth, late.
-        case slow(Duration)
+        /// The truth, once this is set.
+        case late(Signal)
     }
     /// What it makes of secrets that it shall seal.
     struct SealingLies: Sendable {
@@ -130,7 +130,7 @@ final class LyingKMS: ForwardingKMS {
         switch lie {
         case .secret(let bytes): return try Self.secret(bytes)
         case .error(let error): throw error
-        case .slow(let duration): try? await Task.sleep(for: duration)
+        case .late(let answers): await answers.wait()
         case nil: break
         }
         let secret = try await inner.open(sealed, under: key, context: context, as: caller)

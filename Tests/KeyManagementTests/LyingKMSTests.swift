@@ -109,13 +109,17 @@ import Testing
     func slow() async throws {
         let scene = try await Scene()
         let (slow, other) = (try await scene.register(.direct), try await scene.register(.direct))
-        scene.kms.lie(.slow(.milliseconds(600)))
+        let answers = Signal()
+        scene.kms.lie(.late(answers))
         async let late = refusal { try await scene.decrypt(slow) }
+        // Where something below throws, nobody waits for ever.
+        defer { answers.set() }
         while scene.kms.opened == 0 { try await Task.sleep(for: .milliseconds(5)) }
         scene.kms.lie(nil)
         // Nobody else waits.
         try await scene.decrypt(other)
         _ = try await scene.manager.destroy(slow.id, as: scene.fixture.alice)
+        answers.set()
         #expect(await late == .keySetNotActive(slow.id, state: .destroyed))
         #expect(try await scene.counters(slow.id).decryptions == 0)
     }

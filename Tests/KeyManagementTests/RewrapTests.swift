@@ -106,6 +106,25 @@ struct RewrapTests {
         try await bench.opens(keySet)
     }
 
+    @Test("a job with a rate takes the time that its key sets need at that rate")
+    func rate() async throws {
+        let bench = try await RewrapBench()
+        var known: [KnownKeySet] = []
+        for index in 0..<10 { known.append(try await bench.register(index % 2 == 0 ? .direct : .envelope)) }
+        var request = RewrapBench.rotation
+        request.rate = 20
+        let manager = bench.before()
+        let begun = ContinuousClock.now
+        let progress = try await manager.rewrapAll(request)
+        // Half a second; what comes after the last one need not be waited for.
+        #expect(ContinuousClock.now - begun >= .milliseconds(400))
+        #expect(progress.phase == .complete && progress.rewrapped == 10 && progress.failed == 0)
+        for keySet in known {
+            #expect(try await bench.sealing(keySet).keyVersion == 2)
+            try await bench.opens(keySet)
+        }
+    }
+
     @Test("another job is refused while one is unfinished; one that is cancelled is over")
     func oneJob() async throws {
         let bench = try await RewrapBench()

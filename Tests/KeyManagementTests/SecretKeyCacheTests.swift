@@ -12,7 +12,8 @@ struct SecretKeyCacheTests {
         _ caching: SecretKeyCaching?, placement: KeyPlacement = .shared
     ) async throws -> (RewrapBench, KeyManager, CountingKMS) {
         let bench = try await RewrapBench()
-        let kms = CountingKMS(inner: bench.old)
+        let inner: any TrustedKMS = placement == .perPrincipal ? CallerKMS(inner: bench.old) : bench.old
+        let kms = CountingKMS(inner: inner)
         var logger = Logger(label: "test")
         logger.logLevel = .critical
         let manager = KeyManager(
@@ -90,6 +91,60 @@ struct SecretKeyCacheTests {
             try await bench.opens(second, with: manager)
         }
         #expect(manager.cachedSecretKeys == 0)
+    }
+
+    @Test(
+        "what only a principal's own credential opens is never kept: each decryption asks, and away is away",
+        arguments: [ProtectionMode.direct, .envelope])
+    func ofPrincipals(mode: ProtectionMode) async throws {
+        let (bench, manager, kms) = try await scene(
+            SecretKeyCaching(age: .seconds(600), uses: 1000, bytes: 1 << 20), placement: .perPrincipal)
+        let alice = try person("alice")
+        let keySet = try await bench.register(mode, with: manager, as: alice)
+        #expect(try await manager.show(keySet.id, as: alice).manifest.sealing.authority == .principal)
+        for times in 1...3 {
+            try await bench.opens(keySet, with: manager, as: alice)
+            #expect(kms.opened == times && manager.cachedSecretKeys == 0)
+        }
+        // The same principal without their credential: nothing of theirs lies about that would decrypt.
+        await #expect(throws: KeyManagementError.kmsCredentialMissing) {
+            try await bench.opens(keySet, with: manager, as: bench.alice)
+        }
+        #expect(kms.opened == 3 && manager.cachedSecretKeys == 0)
+    }
+
+    /// - Parameter stored: whether the manifest that says so is stored; without it the current one is still that under
+    ///   which the key is kept.
+    @Test("a suspended key set gives nothing from it, whatever its manifest says", arguments: [true, false])
+    func suspended(stored: Bool) async throws {
+        let (bench, manager, kms) = try await scene(
+            SecretKeyCaching(age: .seconds(600), uses: 1000, bytes: 1 << 20))
+        let keySet = try await bench.register(with: manager)
+        for _ in 0..<2 { try await bench.opens(keySet, with: manager) }
+        #expect(kms.opened == 1 && manager.cachedSecretKeys == 1)
+        // In another process, which this one learns from the row.
+        let objects = LyingObjects(bench.objects)
+        objects.refusePuts(!stored)
+        var logger = Logger(label: "test")
+        logger.logLevel = .critical
+        let another = KeyManager(
+            configuration: .init(installation: "test", gateway: "gateway-2", tenant: "default"), keys: bench.keys,
+            kms: KMSDirectory(
+                ConfiguredKMS(name: "old", WrongSeedKMS(inner: bench.old), key: RewrapBench.oldKey)),
+            objects: objects, metadata: bench.metadata, compute: InlineCompute(), logger: logger)
+        for _ in 0..<KeyManager.failureLimit {
+            await #expect(throws: KeyManagementError.decryptionFailed) {
+                try await bench.opens(keySet, with: another)
+            }
+        }
+        for _ in 0..<2 {
+            await #expect(throws: KeyManagementError.keySetNotActive(keySet.id, state: .suspended)) {
+                try await bench.opens(keySet, with: manager)
+            }
+        }
+        #expect(kms.opened == 1)
+        let shown = try await manager.show(keySet.id, as: bench.alice)
+        #expect(shown.state == .suspended && shown.counters.failures == KeyManager.failureLimit)
     }
 }
 

@@ -383,6 +383,53 @@ struct ShreddingTests {
     }
 }
 
+extension ShreddingTests {
+    @Test(
+        "what a server that lags sealed under a retired version does not become a key set",
+        arguments: [ProtectionMode.direct, .envelope])
+    func laggingServer(mode: ProtectionMode) async throws {
+        let bench = try await RewrapBench()
+        let keySet = try await bench.register(mode)
+        let lagging = bench.before(wrapping: LaggingSeals(inner: bench.old))
+        try await bench.opens(bench.register(mode, with: lagging), with: bench.before())
+        var request = RewrapBench.rotation
+        request.retiresOldVersions = true
+        #expect(try await bench.before().rewrapAll(request).phase == .complete)
+        // A job after it forgets nothing.
+        #expect(try await bench.before().rewrapAll(RewrapBench.rotation).phase == .complete)
+        let count = try await bench.before().list(as: bench.alice).count
+        let error = await #expect(throws: KeyManagementError.self) { try await bench.register(mode, with: lagging) }
+        guard case .kms(.unavailable(let reason)) = error else {
+            Issue.record("\(String(describing: error))")
+            return
+        }
+        #expect(reason.contains("version 1") && reason.contains("lags"))
+        #expect(try await bench.before().list(as: bench.alice).count == count)
+        try await bench.opens(bench.register(mode), with: bench.before())
+        try await bench.opens(keySet, with: bench.before())
+    }
+}
+
+/// A KMS that has not heard of any rotation.
+private struct LaggingSeals: ForwardingKMS {
+    let inner: any TrustedKMS
+
+    func seal(
+        _ secret: borrowing SecretBytes, under key: KMSKeyName, context: SealingContext, as caller: KMSCaller
+    ) async throws(KMSError) -> KMSSealedBlob {
+        let sealed = try await inner.seal(secret, under: key, context: context, as: caller)
+        return KMSSealedBlob(bytes: sealed.bytes, keyVersion: 1)
+    }
+
+    func generateDataKey(
+        under key: KMSKeyName, context: SealingContext, as caller: KMSCaller
+    ) async throws(KMSError) -> KMSDataKey {
+        let made = try await inner.generateDataKey(under: key, context: context, as: caller)
+        let sealed = KMSSealedBlob(bytes: made.sealed.bytes, keyVersion: 1)
+        return KMSDataKey(plaintext: made.take(), sealed: sealed)
+    }
+}
+
 /// A KMS whose first rewraps give nothing of use.
 private final class FailingRewraps: ForwardingKMS {
     let inner: any TrustedKMS

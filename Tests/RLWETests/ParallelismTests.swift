@@ -55,7 +55,9 @@ import Testing
             }
         }
         // Nothing that is occupied for ever would leave a thread to take.
-        #expect(mostAtATime() > 1)
+        var most = 0
+        for _ in 0..<200 where most < 2 { most = mostAtATime() }
+        #expect(most > 1)
     }
 
     @Test("a thread that is done is there for other operations while one call still runs")
@@ -97,12 +99,13 @@ import Testing
         }
         begun.wait()
         let calls = Mutex((running: 0, most: 0))
-        Parallelism.forEach(below: 100) { index in
+        Parallelism.forEach(below: 20_000) { index in
             if index == 0 {
                 free.signal()
                 ended.wait()
                 return
             }
+            guard calls.withLock({ $0.most }) < 2 else { return }
             calls.withLock { $0 = ($0.running + 1, max($0.most, $0.running + 1)) }
             usleep(500)
             calls.withLock { $0.running -= 1 }

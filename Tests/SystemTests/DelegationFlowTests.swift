@@ -143,4 +143,83 @@ import Testing
             await alice.shutdown()
         }
     }
+
+    @Test("no log holds the user's JWT, its signature or the gateway's own token, not even at the finest level")
+    func silentLogs() async throws {
+        let key = "hkms-\(UUID().uuidString.lowercased())"
+        let setup = try Setup(key: key)
+        try await Installation.use(.openbao, key: key) { installation in
+            try await setup.take(installation)
+            installation.endGateway()
+            try await installation.start(logLevel: "trace")
+            // One that the KMS takes, one of another user, one that has expired, one of another issuer's key.
+            let tokens = [
+                try setup.issuer.token(subject: "alice", lifetime: 600), try setup.issuer.token(subject: "bob"),
+                try setup.issuer.token(subject: "alice", lifetime: -3600), try JWTIssuer().token(subject: "alice"),
+            ]
+            let developer = try String(contentsOfFile: installation.tokenFile, encoding: .utf8)
+                .trimmingCharacters(in: .whitespacesAndNewlines)
+            let clients = try tokens.map {
+                try HKMSClient(address: installation.gatewayURL, token: developer, kmsToken: $0)
+            }
+            let alice = clients[0]
+            var keySets: [String] = []
+            for mode in ["direct", "envelope"] {
+                let keySet = try await alice.register(
+                    RegisterRequest(requestId: "r-\(mode)", mode: mode, preset: "ckks-12", release: "raw")
+                ).body
+                keySets.append(keySet.id)
+                let ciphertexts = try await alice.encrypt(
+                    vectors: [.init(real: [0.5, -0.25])], keySet: keySet.id
+                ).body
+                let opened = try await alice.decrypt(ciphertexts, keySet: keySet.id, count: 2).body
+                #expect(abs(opened.vectors[0].real[1] + 0.25) < 1e-3)
+                // Where something fails more is logged.
+                for refused in clients.dropFirst() {
+                    await expectProblem("kms-token-refused", status: 403) {
+                        _ = try await refused.decrypt(ciphertexts, keySet: keySet.id, count: 2)
+                    }
+                }
+                let file = installation.object(keySet.id, "sealed-seed")
+                let sealed = try Data(contentsOf: file)
+                try Data(sealed.reversed()).write(to: file)
+                await expectProblem("object-tampered") {
+                    _ = try await alice.decrypt(ciphertexts, keySet: keySet.id, count: 2)
+                }
+                try sealed.write(to: file)
+                _ = try await alice.destroy(keySet: keySet.id)
+            }
+            for client in clients { await client.shutdown() }
+            // What is on record is on disk.
+            installation.endGateway()
+
+            var known = SecretScan()
+            known.add(secret: Array(setup.gatewayToken.utf8), "the gateway's token")
+            known.add(secret: Array(developer.utf8), "the user's token for the gateway")
+            for token in tokens {
+                // Its head says the same as that of any other; the claims name alice, whom the log may name.
+                let signature = try #require(token.split(separator: ".").last)
+                known.add(secret: Array(signature.utf8), "signature")
+                let claims = token.split(separator: ".")[1]
+                known.add("claims", Array(claims.utf8))
+                #expect(known.finds(in: Array("before \(token) behind".utf8)))
+            }
+            let folder = installation.folder
+            let gateway = folder.appendingPathComponent("gateway.log")
+            let log = try String(contentsOf: gateway, encoding: .utf8)
+            #expect(log.contains(" debug hkms:") || log.contains(" trace hkms:"))
+            let audit = folder.appendingPathComponent("audit")
+            let files = try FileManager.default.contentsOfDirectory(at: audit, includingPropertiesForKeys: nil)
+            let recorded = try files.map { String(decoding: try Data(contentsOf: $0), as: UTF8.self) }.joined()
+            for keySet in keySets { #expect(recorded.contains(keySet), "each is on record") }
+            for file in files + [gateway, folder.appendingPathComponent("unit.log")] {
+                let bytes = Array(try Data(contentsOf: file))
+                #expect(!known.finds(in: bytes), "\(file.lastPathComponent) holds a token, or a part of one")
+                let text = String(decoding: bytes, as: UTF8.self)
+                for token in tokens + [setup.gatewayToken] {
+                    #expect(!text.contains(token), "\(file.lastPathComponent) holds a token")
+                }
+            }
+        }
+    }
 }

@@ -19,7 +19,7 @@ struct Doctor {
     init(_ folder: URL, _ options: String...) throws {
         let config = folder.appendingPathComponent("hkms.yaml").path
         let output = try Programs.run(
-            Programs.path("hkms"), ["doctor", "--config", config, "--json"] + options, seconds: 60)
+            Programs.path("hkms"), ["doctor", "--config", config, "--json"] + options, seconds: 300)
         status = output.status
         text = output.out + output.error
         struct Printed: Decodable {

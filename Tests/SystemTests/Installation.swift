@@ -68,6 +68,8 @@ final class Installation: @unchecked Sendable {
     let tls: Bool
     private var gateway: Process?
     private var unit: Process?
+    /// Variables that gateways started from now on have besides.
+    var gatewayEnvironment: [String: String] = [:]
     let alice: HKMSClient
     let bob: HKMSClient
 
@@ -78,10 +80,10 @@ final class Installation: @unchecked Sendable {
 
     init(
         _ kms: KMS, key: String, circuits: [URL], bodyMiB: Int?, openBaoAddress: String?, tls: Bool,
-        lines: [String: String]
+        initOptions: [String], parent: URL, lines: [String: String]
     ) async throws {
         self.tls = tls
-        folder = FileManager.default.temporaryDirectory.appendingPathComponent("hkms-system-\(UUID().uuidString)")
+        folder = parent.appendingPathComponent("hkms-system-\(UUID().uuidString)")
         kmsToken = folder.appendingPathExtension("kms-token")
         self.key = key
         (gatewayPort, unitPort) = (try Self.freePort(), try Self.freePort())
@@ -103,7 +105,7 @@ final class Installation: @unchecked Sendable {
                 try #require(environment["HKMS_TEST_OPENBAO_CA"]), "--openbao-token-file", kmsToken.path,
             ]
         }
-        let made = try Programs.run(Programs.path("hkms"), arguments)
+        let made = try Programs.run(Programs.path("hkms"), arguments + initOptions)
         try #require(made.status == 0, "hkms init failed: \(made.error)")
         let tokens = folder.appendingPathComponent("tokens.yaml")
         let bobsToken = StaticTokenFile.generateToken()
@@ -125,6 +127,15 @@ final class Installation: @unchecked Sendable {
         alice = try HKMSClient(address: address, token: token, caCertificateFile: authority)
         bob = try HKMSClient(address: address, token: bobsToken, caCertificateFile: authority)
         try await start()
+    }
+
+    /// In memory where there is a file system for it with room for 10,000 key sets; else the folder of temporary files.
+    static var memory: URL {
+        let files = FileManager.default
+        let memory = URL(fileURLWithPath: "/dev/shm")
+        let room = (try? files.attributesOfFileSystem(forPath: memory.path))?[.systemFreeSize] as? NSNumber
+        let isFit = files.isWritableFile(atPath: memory.path) && (room?.int64Value ?? 0) > 4 << 30
+        return isFit ? memory : files.temporaryDirectory
     }
 
     static let model = Programs.repository.appendingPathComponent("models/heart-disease.json")
@@ -222,15 +233,19 @@ final class Installation: @unchecked Sendable {
     deinit { for process in [gateway, unit] where process?.isRunning == true { process?.terminate() } }
 
     /// Runs `body` on an installation and stops it afterwards, whatever happens.
-    /// - Parameter lines: put at the end of configuration files, by their names.
+    /// - Parameters:
+    ///   - initOptions: more of them for `hkms init`.
+    ///   - parent: where the installation's folder is made.
+    ///   - lines: put at the end of configuration files, by their names.
     static func use(
         _ kms: KMS = .software, key: String = "hkms-\(UUID().uuidString)", circuits: [URL] = [],
-        bodyMiB: Int? = nil, openBaoAddress: String? = nil, tls: Bool = false, lines: [String: String] = [:],
+        bodyMiB: Int? = nil, openBaoAddress: String? = nil, tls: Bool = false, initOptions: [String] = [],
+        parent: URL = FileManager.default.temporaryDirectory, lines: [String: String] = [:],
         _ body: (Installation) async throws -> Void
     ) async throws {
         let installation = try await Installation(
             kms, key: key, circuits: circuits, bodyMiB: bodyMiB, openBaoAddress: openBaoAddress, tls: tls,
-            lines: lines)
+            initOptions: initOptions, parent: parent, lines: lines)
         do {
             try await body(installation)
         } catch {
@@ -246,6 +261,9 @@ final class Installation: @unchecked Sendable {
         let process = Process()
         process.executableURL = URL(fileURLWithPath: try Programs.path(program))
         process.arguments = ["serve", "--config", folder.appendingPathComponent(configuration).path] + options
+        if program == "hkms", !gatewayEnvironment.isEmpty {
+            process.environment = ProcessInfo.processInfo.environment.merging(gatewayEnvironment) { $1 }
+        }
         let file = folder.appendingPathComponent(log)
         if !FileManager.default.fileExists(atPath: file.path) {
             try Data().write(to: file)

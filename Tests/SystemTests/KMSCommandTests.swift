@@ -129,7 +129,7 @@ import TrustedKMSSoftware
         let key = "hkms-\(UUID().uuidString.lowercased())"
         try bao.call("POST", "transit/keys/\(key)", #"{"type": "aes256-gcm96", "derived": true}"#)
         // Files in memory where there is a file system for it: how durable they are is not asked here.
-        try await Installation.use { installation in
+        try await Installation.use(parent: Installation.memory) { installation in
             let beside = try await Beside(installation)
             let all = try await beside.register(Self.keySets)
             _ = try await beside.manager.destroy(all[0], as: Self.alice)
@@ -227,6 +227,78 @@ import TrustedKMSSoftware
             // But those that were done in the moment of a kill.
             let recorded = try Self.sealedAnew(URL(fileURLWithPath: log))
             #expect(recorded.count > Self.keySets - 1 - 2 * 2 * 8 && recorded.allSatisfy { $0.value == 1 })
+        }
+    }
+
+    @Test("what OpenBao sealed before --retire, and somebody kept, nobody opens: not even root, with its context")
+    func retired() async throws {
+        let bao = try OpenBaoServer()
+        let key = "hkms-\(UUID().uuidString.lowercased())"
+        try await Installation.use(.openbao, key: key) { installation in
+            struct Kept {
+                let keySet: String
+                let ciphertexts: [[UInt8]]
+                /// What Transit's `decrypt` is asked.
+                let question: String
+            }
+            let parameters = try #require(ParameterPreset.named("ckks-12")).parameters
+            var all: [Kept] = []
+            let sealedByOpenBao: [(ProtectionMode, String, SealingContext.Object)] = [
+                (.direct, "sealed-seed", .seed), (.envelope, "sealed-data-key", .dataKey),
+            ]
+            for (mode, name, object) in sealedByOpenBao {
+                let keySet = try await installation.alice.register(
+                    RegisterRequest(requestId: mode.rawValue, mode: mode.rawValue, preset: "ckks-12", release: "raw")
+                ).body.id
+                let ciphertexts = try await installation.alice.encrypt(
+                    vectors: [.init(real: [0.5, -0.25])], keySet: keySet
+                ).body
+                let context = SealingContext(
+                    installation: "hkms", tenant: "default", owner: Self.alice.owner, keySet: keySet,
+                    parameters: parameters, suite: 1, origin: .derived, object: object, mode: mode)
+                let sealed = try Data(contentsOf: installation.object(keySet, name))
+                let blob = String(decoding: sealed.dropFirst(20).dropLast(32), as: UTF8.self)
+                #expect(blob.hasPrefix("vault:v1:"), "\(blob.prefix(16))")
+                let base64 = Data(context.bytes).base64EncodedString()
+                all.append(
+                    Kept(
+                        keySet: keySet, ciphertexts: ciphertexts,
+                        question: #"{"ciphertext": "\#(blob)", "context": "\#(base64)"}"#))
+            }
+            func opened(_ kept: Kept) throws -> String {
+                try bao.call("POST", "transit/decrypt/\(key)", kept.question, mayFail: true)
+            }
+            for kept in all {
+                let answer = try opened(kept)
+                #expect(answer.contains(#""plaintext""#), "before it, root opens what was kept")
+            }
+            let config = installation.configurationFile.path
+            let rotation = ["kms", "rotate", "--config", config, "--retire", "--yes", "--json"]
+            let report = try Self.report(Programs.run(Programs.path("hkms"), rotation))
+            #expect(report.phase == "complete" && report.rewrapped == 2 && report.failed == 0)
+            for kept in all {
+                let answer = try opened(kept)
+                #expect(answer.contains("too old") && !answer.contains("plaintext"), "\(answer.prefix(200))")
+            }
+            // The version is gone, and not only below a minimum that root could lower again.
+            try bao.call("POST", "transit/keys/\(key)/config", #"{"min_decryption_version": 1}"#, mayFail: true)
+            for kept in all {
+                let answer = try opened(kept)
+                #expect(answer.contains("errors") && !answer.contains("plaintext"), "\(answer.prefix(200))")
+            }
+            // By the gateway that ran meanwhile, and by one that starts with what the command left.
+            for isNew in [false, true] {
+                if isNew {
+                    installation.endGateway()
+                    try await installation.start()
+                }
+                for kept in all {
+                    let decrypted = try await installation.alice.decrypt(
+                        kept.ciphertexts, keySet: kept.keySet, count: 2
+                    ).body
+                    #expect(abs(decrypted.vectors[0].real[1] + 0.25) < 1e-3)
+                }
+            }
         }
     }
 

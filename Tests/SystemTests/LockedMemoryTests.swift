@@ -130,7 +130,7 @@ import Testing
         }
         let user = Rights.includeOtherUsers ? 65534 : Int(geteuid())
         // Until it has taken the place of what starts it.
-        for _ in 0..<100 where try owner(ofMemoryOf: other) != user { usleep(20_000) }
+        for _ in 0..<500 where try owner(ofMemoryOf: other) != user { usleep(20_000) }
         #expect(try owner(ofMemoryOf: other) == user)
     }
 }

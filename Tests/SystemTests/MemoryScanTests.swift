@@ -151,7 +151,7 @@ struct MemoryScanTests {
         let address = try Self.variable("HKMS_TEST_OPENBAO_TLS_ADDRESS")
         let relay = try await FaultProxy(to: try #require(address.split(separator: ":").last.flatMap { Int($0) }))
         let subject = try ScanSubject(
-            "openbao", address: "https://localhost:\(relay.port)", token: try Self.newToken().token, timeoutSeconds: 1)
+            "openbao", address: "https://localhost:\(relay.port)", token: try Self.newToken().token, timeoutSeconds: 5)
         #expect(try subject.ask("register direct r1").hasPrefix("ok"))
         try await relay.set(.stalling)
         for request in ["r2", "r3"] {

@@ -41,7 +41,8 @@ final class TraceCollector {
 
     func spans() throws -> [Span] {
         var spans: [Span] = []
-        for line in bodies.split(separator: "\n") {
+        // What follows the last line end is still being written.
+        for line in bodies.split(separator: "\n", omittingEmptySubsequences: false).dropLast() where !line.isEmpty {
             let request = try #require(try JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any])
             for resource in request["resourceSpans"] as? [[String: Any]] ?? [] {
                 let about = Self.attributes((resource["resource"] as? [String: Any])?["attributes"])

@@ -100,16 +100,19 @@ import Testing
     @Test(
         "requests in flight are answered before a server stops, HTTP/2 included", arguments: ["--http1.1", "--http2"])
     func graceful(version: String) async throws {
-        try await Installation.use(tls: true) { installation in
+        let metrics = try Installation.freePort()
+        try await Installation.use(
+            tls: true, lines: ["hkms.yaml": "metrics: {listen: {port: \(metrics)}}\n"]
+        ) { installation in
             let token = try String(contentsOfFile: installation.tokenFile, encoding: .utf8)
                 .trimmingCharacters(in: .whitespacesAndNewlines)
             let process = Process()
             process.executableURL = URL(fileURLWithPath: "/bin/sh")
-            // The body ends two seconds after its beginning.
+            // The body ends five seconds after its beginning.
             process.arguments = [
                 "-c",
                 """
-                { printf '{"requestId": "late", "mode": "envelope", '; sleep 2; printf '"preset": "ckks-12", "release": "raw"}'; } |
+                { printf '{"requestId": "late", "mode": "envelope", '; sleep 5; printf '"preset": "ckks-12", "release": "raw"}'; } |
                 curl -s --noproxy '*' \(version) --cacert \(installation.tls("ca.pem")) -X POST -T - \
                 -H 'Content-Type: application/json' -H 'Authorization: Bearer \(token)' \
                 -w '\\n%{http_version} %{http_code}' \(installation.gatewayURL)/v1/keysets
@@ -118,7 +121,12 @@ import Testing
             let pipe = Pipe()
             process.standardOutput = pipe
             try process.run()
-            try await Task.sleep(for: .milliseconds(700))
+            // Until the gateway has the request's head.
+            for _ in 0..<600 where process.isRunning {
+                let told = try installation.curl("http://127.0.0.1:\(metrics)/metrics").out
+                if told.contains("\nhkms_http_requests_in_flight 1\n") { break }
+                try await Task.sleep(for: .milliseconds(50))
+            }
             kill(installation.gatewayIdentifier, SIGTERM)
             let answer = String(decoding: try pipe.fileHandleForReading.readToEnd() ?? Data(), as: UTF8.self)
             process.waitUntilExit()

@@ -1,16 +1,19 @@
 import CPKCS11
+import Dispatch
 import Synchronization
 
 /// Answers of a real module, on their way to the adapter, for one token.
 ///
 /// The calls are made by the token all the same, as where a connection to an HSM ends before the answer is there.
 final class AlteredAnswers {
-    enum Call { case generateKey, setAttribute, logIn }
+    enum Call { case generateKey, setAttribute, logIn, encrypt, finalize }
 
     private struct State {
         var slot: UInt = 0
         var answers: [Call: UInt] = [:]
         var counts: [Call: Int] = [:]
+        var appended = 0
+        var hangs: DispatchSemaphore?
         var original = hkms_p11_functions()
     }
 
@@ -19,14 +22,21 @@ final class AlteredAnswers {
 
     private let functions: UnsafeMutablePointer<hkms_p11_functions>
 
-    /// - Parameter answers: in place of the module's own, until ``restore()``.
-    init(_ token: PKCS11TestToken, _ answers: [Call: UInt]) throws {
+    /// - Parameters:
+    ///   - answers: in place of the module's own, until ``restore()``.
+    ///   - appended: zeros behind every ciphertext, as of an HSM that appends an IV.
+    ///   - hangs: encryption waits for it.
+    init(
+        _ token: PKCS11TestToken, _ answers: [Call: UInt] = [:], appended: Int = 0, hangs: DispatchSemaphore? = nil
+    ) throws {
         let administrator = try TokenAdministrator(token)
         defer { administrator.close() }
         let functions = administrator.functions
         self.functions = functions
         Self.state.withLock { state in
-            state = State(slot: administrator.slot, answers: answers, original: functions.pointee)
+            state = State(
+                slot: administrator.slot, answers: answers, appended: appended, hangs: hangs,
+                original: functions.pointee)
         }
         functions.pointee.generate_key = { session, mechanism, attributes, count, key in
             let answer = AlteredAnswers.original.generate_key(session, mechanism, attributes, count, key)
@@ -35,6 +45,23 @@ final class AlteredAnswers {
         functions.pointee.set_attribute_value = { session, object, attributes, count in
             let answer = AlteredAnswers.original.set_attribute_value(session, object, attributes, count)
             return AlteredAnswers.altered(.setAttribute, session, answer)
+        }
+        functions.pointee.encrypt = { session, plaintext, length, ciphertext, count in
+            let answer = AlteredAnswers.original.encrypt(session, plaintext, length, ciphertext, count)
+            guard AlteredAnswers.isToken(session) else { return answer }
+            let (appended, hangs) = AlteredAnswers.state.withLock { ($0.appended, $0.hangs) }
+            hangs?.wait()
+            if let ciphertext, let count {
+                for _ in 0..<appended {
+                    ciphertext[Int(count.pointee)] = 0
+                    count.pointee += 1
+                }
+            }
+            return AlteredAnswers.altered(.encrypt, session, answer)
+        }
+        functions.pointee.finalize = { reserved in
+            AlteredAnswers.state.withLock { $0.counts[.finalize, default: 0] += 1 }
+            return AlteredAnswers.original.finalize(reserved)
         }
         functions.pointee.login = { session, user, pin, length in
             // Not done, or it would end what is counted here.
@@ -73,5 +100,7 @@ final class AlteredAnswers {
         functions.pointee.generate_key = original.generate_key
         functions.pointee.set_attribute_value = original.set_attribute_value
         functions.pointee.login = original.login
+        functions.pointee.encrypt = original.encrypt
+        functions.pointee.finalize = original.finalize
     }
 }

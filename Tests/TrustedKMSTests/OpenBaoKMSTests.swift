@@ -133,10 +133,10 @@ import TrustedKMSOpenBao
     @Test func tokenIsRenewedWhileIdle() async throws {
         let server = try OpenBaoTestServer()
         let (key, _) = try await Self.twoKeys(server)
-        let token = try await server.createToken(policy: server.leastPolicy(for: key), settings: ["period": "6s"])
+        let token = try await server.createToken(policy: server.leastPolicy(for: key), settings: ["period": "12s"])
         try await server.withKMS(.token(OpenBaoTestServer.token(token))) { kms in
             try await Self.roundTrip(kms, key)
-            try await Task.sleep(for: .seconds(8))
+            try await Task.sleep(for: .seconds(15))
             try await Self.roundTrip(kms, key)
         }
     }

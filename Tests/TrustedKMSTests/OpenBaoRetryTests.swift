@@ -74,7 +74,7 @@ import TrustedKMSOpenBao
     @Test func serverThatHangsIsPassedOver() async throws {
         let hanging = Answer("{", hangs: true)
         try await Self.with(
-            [Self.decrypt: hanging], [Self.decrypt: Self.opened], timeout: .milliseconds(300)
+            [Self.decrypt: hanging], [Self.decrypt: Self.opened], timeout: .seconds(3)
         ) { kms, servers in
             #expect(await Self.open(kms) == nil)
             #expect(await Self.open(kms) == nil)
@@ -155,7 +155,7 @@ import TrustedKMSOpenBao
         for answer in [Answer("", status: 500), Answer("", status: 502), Answer("{", hangs: true)] {
             try await Self.with(
                 [Self.rotate: answer], [Self.rotate: Answer("", status: 204)], retryTime: .seconds(60),
-                timeout: .milliseconds(500)
+                timeout: .seconds(3)
             ) { kms, servers in
                 guard case .unavailable = await failure({ try await kms.rotateKey(key) }) else {
                     throw ConformanceFailure("\(answer.status) rotated")
@@ -222,6 +222,62 @@ import TrustedKMSOpenBao
         try await server.stop()
     }
 
+    /// A standby that forwarded the token, and then lost the leader, redirects: the token may be spent.
+    @Test func unwrappingIsNotRepeatedAfterARedirect() async throws {
+        let unwrap = "/v1/sys/wrapping/unwrap"
+        let answers = [
+            "/v1/sys/wrapping/lookup": Answer(#"{"data":{"creation_path":"auth/approle/role/r/secret-id"}}"#),
+            unwrap: Answer("", status: 307),
+        ]
+        let servers = [try await CannedServer(answers), try await CannedServer(answers)]
+        let folder = try TemporaryFolder()
+        let file = try folder.write("wrapping-token", to: "secret-id")
+        let kms = try OpenBaoKMS(
+            OpenBaoConfiguration(
+                addresses: servers.map(\.address),
+                authentication: .appRole(roleID: "r", secretIDFile: file, wrapped: true), retryTime: .seconds(60)))
+        guard case .unavailable = await Self.open(kms) else { throw ConformanceFailure("307 unwrapped") }
+        #expect(servers.map { $0.requestCount(unwrap) }.reduce(0, +) == 1)
+        await kms.shutdown()
+        for server in servers { try await server.stop() }
+    }
+
+    /// Servers lock a role after a few wrong secret IDs, for every gateway that has it.
+    @Test(arguments: [400, 403])
+    func refusedLoginIsNotAskedForAgain(_ status: Int) async throws {
+        let login = "/v1/auth/approle/login"
+        let server = try await CannedServer([login: Answer(#"{"errors":["invalid"]}"#, status: status)])
+        let folder = try TemporaryFolder()
+        let file = try folder.write("wrong", to: "secret-id")
+        let kms = try OpenBaoKMS(
+            OpenBaoConfiguration(
+                address: server.address, authentication: .appRole(roleID: "r", secretIDFile: file),
+                retryTime: .zero))
+        for _ in 0..<8 {
+            guard case .denied = await Self.open(kms) else { throw ConformanceFailure("\(status) logged in") }
+        }
+        #expect(server.requestCount(login) == 1)
+        // Another secret ID is another login.
+        _ = try folder.write("wrong-as-well", to: "secret-id")
+        for _ in 0..<8 { _ = await Self.open(kms) }
+        #expect(server.requestCount(login) == 2)
+        await kms.shutdown()
+        try await server.stop()
+    }
+
+    /// Another server may have the version that one which lags has not.
+    @Test func versionOfAnotherServerIsLookedFor() async throws {
+        let tooNew = Answer(#"{"errors":["invalid ciphertext: version is too new"]}"#, status: 400)
+        try await Self.with([Self.decrypt: tooNew], [:], retryTime: .zero) { kms, servers in
+            _ = await Self.open(kms)
+            #expect(servers.map { $0.requestCount(Self.decrypt) } == [1, 1])
+        }
+        try await Self.with([Self.decrypt: tooNew], [Self.decrypt: tooNew], retryTime: .seconds(60)) { kms, servers in
+            #expect(await Self.open(kms) == .cannotOpen)
+            #expect(servers.map { $0.requestCount(Self.decrypt) } == [1, 1])
+        }
+    }
+
     // MARK: Retry-After
 
     @Test(arguments: [
@@ -269,6 +325,10 @@ import TrustedKMSOpenBao
         #expect(try !index("a", "9").replaces(index("a", "9")))
         #expect(try index("b", "1").replaces(index("a", "10")), "another cluster counts from the start")
         #expect(try index("a", "x").replaces(index("a", "10")), "what is not understood is sent back as it came")
+        #expect(try index("a", "1").isForwarded)
+        // As Vault's is, whose servers refuse to forward for the asking.
+        let other = try #require(StorageIndex(Data("v1:cluster:12:0:abcdef".utf8).base64EncodedString()))
+        #expect(!other.isForwarded)
         #expect(StorageIndex("") == nil)
         #expect(StorageIndex("a\r\nX-Vault-Token: t") == nil)
         #expect(StorageIndex(String(repeating: "a", count: 1025)) == nil)

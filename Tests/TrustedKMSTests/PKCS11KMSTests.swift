@@ -282,7 +282,7 @@ import TrustedKMSPKCS11
     }
 
     /// A module may have no better word for a wrong PIN, and tokens lock after a few.
-    @Test(arguments: [0x05 as UInt, 0x06, 0x54])
+    @Test(arguments: [0x05 as UInt, 0x06, 0x30, 0x54])
     func oddAnswerToALoginIsNotAskedForAgain(_ code: UInt) async throws {
         let own = try OwnToken()
         let kms = try await own.token.connect()
@@ -297,6 +297,121 @@ import TrustedKMSPKCS11
         await kms.shutdown()
         try await own.token.connect().shutdown()
         try own.remove()
+    }
+
+    /// What would never open is not given out as sealed.
+    @Test func appendedIVIsRefused() async throws {
+        let own = try OwnToken()
+        let kms = try await own.token.connect(.gcm)
+        let key = TrustedKMSConformance.freshName()
+        try await kms.createKey(key)
+        let secret = try SecretBytes(randomCount: 32)
+        for appended in [1, 16] {
+            let answers = try AlteredAnswers(own.token, appended: appended)
+            for operation in 0..<2 {
+                let error = await failure {
+                    if operation == 0 {
+                        _ = try await kms.seal(secret, under: key, context: Self.context, as: .service)
+                    } else {
+                        _ = try await kms.generateDataKey(under: key, context: Self.context, as: .service)
+                    }
+                }
+                guard case .invalidResponse(let reason) = error else {
+                    throw ConformanceFailure("\(String(describing: error))")
+                }
+                #expect(reason.contains("keyWrapPad"))
+            }
+            answers.restore()
+        }
+        _ = try await kms.seal(secret, under: key, context: Self.context, as: .service)
+        await kms.shutdown()
+        try own.remove()
+    }
+
+    /// Who asked is answered in time; the thread, and nobody else, waits for the module.
+    @Test func hungCallIsGivenUp() async throws {
+        let own = try OwnToken()
+        let kms = try await own.token.connect(.gcm, timeLimit: .seconds(2))
+        let key = TrustedKMSConformance.freshName()
+        try await kms.createKey(key)
+        let secret = try SecretBytes(randomCount: 32)
+        let hangs = DispatchSemaphore(value: 0)
+        let answers = try AlteredAnswers(own.token, hangs: hangs)
+        defer {
+            // Whatever fails below, or the next test would wait for this one's call.
+            hangs.signal()
+            answers.restore()
+        }
+        let error = await failure {
+            _ = try await kms.seal(secret, under: key, context: Self.context, as: .service)
+        }
+        guard case .unavailable(let reason) = error else { throw ConformanceFailure("\(String(describing: error))") }
+        #expect(reason.contains("did not answer within 2 s"))
+        try await kms.checkHealth()
+        // Sessions that are lost beside it are not all opened anew while it lasts; nobody waits for ever.
+        try own.token.administer { $0.closeAllSessions() }
+        for _ in 0..<2 {
+            switch await failure({ try await kms.checkHealth() }) {
+            case nil, .unavailable: break
+            case .some(let error): throw ConformanceFailure("\(error)")
+            }
+        }
+        hangs.signal()
+        answers.restore()
+        var last: KMSError?
+        for _ in 0..<50 {
+            last = await failure { _ = try await kms.describeKey(key) }
+            if last == nil { break }
+            try await Task.sleep(for: .milliseconds(200))
+        }
+        #expect(last == nil)
+        await kms.shutdown()
+        try own.remove()
+    }
+
+    /// A module that others use is not finalized under them.
+    @Test func callsAfterAShutdownEndNothing() async throws {
+        let own = try OwnToken()
+        let other = try await own.token.connect()
+        let kms = try await own.token.connect()
+        let answers = try AlteredAnswers(own.token)
+        await kms.shutdown()
+        for _ in 0..<3 {
+            let error = await failure { try await kms.checkHealth() }
+            #expect(error == .unavailable(reason: "the PKCS#11 adapter is shut down"))
+        }
+        try await other.checkHealth()
+        #expect(answers.count(.finalize) == 0)
+        answers.restore()
+        await other.shutdown()
+        try own.remove()
+    }
+
+    /// Who reaches the token without its PIN can put public objects there, and stop no key by them.
+    @Test func plantedObjectDoesNotCount() async throws {
+        let token = try PKCS11TestToken.softHSM
+        let kms = try await token.connect()
+        let key = TrustedKMSConformance.freshName()
+        try await kms.createKey(key)
+        let flags = TokenAdministrator.fit.merging([0x002: false]) { $1 }
+        try token.administer { administrator in
+            for id in [[0x7F, 0xFF, 0xFF, 0xFF], [1]] as [[UInt8]] {
+                try administrator.generateKey(key.value, id: id, flags: flags)
+            }
+        }
+        let secret = try SecretBytes(randomCount: 32)
+        let blob = try await kms.seal(secret, under: key, context: Self.context, as: .service)
+        #expect(blob.keyVersion == 1)
+        try await kms.rotateKey(key)
+        #expect(try await kms.describeKey(key).latestVersion == 2)
+        let opened = try await kms.open(blob, under: key, context: Self.context, as: .service)
+        let isSame = opened.equals(secret)
+        #expect(isSame)
+        try await kms.destroyKey(key)
+        try token.administer { administrator in
+            for object in try administrator.objects(key.value) { administrator.destroy(object) }
+        }
+        await kms.shutdown()
     }
 
     // MARK: Keys that are not used

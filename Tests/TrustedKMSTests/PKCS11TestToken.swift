@@ -44,16 +44,20 @@ struct PKCS11TestToken: Sendable {
     var uri: String { "pkcs11:token=\(label)?module-path=\(module)" }
 
     func connect(
-        _ mechanism: PKCS11MechanismChoice = .auto, sessions: Int = 8, pin: [UInt8]? = nil, uri: String? = nil
+        _ mechanism: PKCS11MechanismChoice = .auto, sessions: Int = 8, pin: [UInt8]? = nil, uri: String? = nil,
+        timeLimit: Duration = .seconds(30)
     ) async throws -> PKCS11KMS {
-        try await Self.connect(uri ?? self.uri, mechanism, sessions: sessions, pin: pin ?? self.pin)
+        try await Self.connect(
+            uri ?? self.uri, mechanism, sessions: sessions, pin: pin ?? self.pin, timeLimit: timeLimit)
     }
 
     static func connect(
-        _ uri: String, _ mechanism: PKCS11MechanismChoice = .auto, sessions: Int = 8, pin: [UInt8]
+        _ uri: String, _ mechanism: PKCS11MechanismChoice = .auto, sessions: Int = 8, pin: [UInt8],
+        timeLimit: Duration = .seconds(30)
     ) async throws -> PKCS11KMS {
         try await PKCS11KMS.connect(
-            PKCS11Configuration(uri: try PKCS11URI(uri), sessions: sessions, mechanism: mechanism),
+            PKCS11Configuration(
+                uri: try PKCS11URI(uri), sessions: sessions, mechanism: mechanism, timeLimit: timeLimit),
             pin: try SecretBytes(copying: pin))
     }
 

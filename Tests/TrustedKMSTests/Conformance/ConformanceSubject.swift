@@ -72,7 +72,7 @@ struct NetworkPath: Sendable {
     var port: Int
     /// Whether HTTP goes over it in the clear, so that a proxy can answer in the backend's place.
     var isPlainHTTP: Bool
-    /// A connection to another port of the loopback interface instead, which gives one call up after a second or two.
+    /// A connection to another port of the loopback interface instead, which gives one call up after a few seconds.
     var connect: @Sendable (Int) async throws -> any TrustedKMS
 }
 

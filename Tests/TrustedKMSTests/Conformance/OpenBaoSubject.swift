@@ -57,9 +57,9 @@ struct OpenBaoSubject: ConformanceSubject {
     var expiringCredential: Power<@Sendable () async throws -> ExpiringConnection> {
         .has {
             let token = try await server.createToken(
-                policy: try await server.transitPolicy(), settings: ["ttl": "2s", "renewable": false])
+                policy: try await server.transitPolicy(), settings: ["ttl": "10s", "renewable": false])
             return ExpiringConnection(
-                kms: try adapter(.token(try OpenBaoTestServer.token(token))), lifetime: .seconds(3))
+                kms: try adapter(.token(try OpenBaoTestServer.token(token))), lifetime: .seconds(11))
         }
     }
 
@@ -89,7 +89,7 @@ struct OpenBaoSubject: ConformanceSubject {
         }
         return .has(
             NetworkPath(port: port, isPlainHTTP: authority == nil) {
-                try adapter(server.rootAuthentication, port: $0, requestTimeout: .seconds(1))
+                try adapter(server.rootAuthentication, port: $0, requestTimeout: .seconds(3))
             })
     }
 
