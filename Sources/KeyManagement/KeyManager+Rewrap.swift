@@ -201,6 +201,7 @@ extension KeyManager {
                 let blob = try await target.kms.seal(secret, under: key, context: context, as: caller)
                 try fresh.set(blob, object)
             }
+            try await requireNotRetired(fresh.sealing)
             // A credential that may seal and not open there would lose the key set.
             var moved = manifest
             moved.sealing = fresh.sealing

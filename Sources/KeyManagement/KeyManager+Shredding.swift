@@ -64,7 +64,10 @@ extension KeyManager {
         throw .rewrapStopped(
             reason: "\(row.keySet) is sealed under \(sealing.keyName) version "
                 + "\(sealing.keyVersion.map(String.init) ?? "unknown") of \(sealing.provider)",
-            fix: "Nothing is retired. See hkms keysets show, and run it again.")
+            fix: isElsewhereKnown
+                ? "Nothing is destroyed, but the key's minimum version is \(version) by now, so that it does not open: "
+                    + "lower that in the KMS, and run it again."
+                : "Nothing is retired. See hkms keysets show, and run it again.")
     }
 
     /// Whether a key of the same name is another key: two names in the configuration may be one server.

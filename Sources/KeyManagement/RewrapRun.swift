@@ -153,6 +153,8 @@ struct RewrapRun {
                 try await save { _ in }
                 // The minimum can be taken back, what comes now cannot.
                 try await requireNothingSealed(below: version, at: configured, isElsewhereKnown: true)
+                // That may have taken long: a job that was cancelled meanwhile destroys nothing.
+                try await fence()
                 try await patiently {
                     try await Self.inTermsOfFlows {
                         try await configured.kms.destroyVersions(below: version, of: configured.key)

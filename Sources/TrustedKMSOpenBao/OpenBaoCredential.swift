@@ -34,8 +34,7 @@ actor OpenBaoCredential {
     private var unwrapped: (wrapping: OpenBaoToken, secretID: OpenBaoToken)?
 
     /// The credential whose login was refused, and until when it is not shown again.
-    private var refused: (secret: OpenBaoToken, error: KMSError, end: ContinuousClock.Instant)?
-    private var refusals = 0
+    private var refused: (secret: OpenBaoToken, count: Int, error: KMSError, end: ContinuousClock.Instant)?
 
     private static let retryPause = Duration.seconds(2)
 
@@ -267,13 +266,15 @@ actor OpenBaoCredential {
         do throws(KMSError) {
             answer = try await login.perform(body, transport)
         } catch {
-            if case .denied = error, !isShutDown {
-                refusals += 1
-                refused = (secret, error, .now + Self.pause(after: refusals, of: login.kind))
-            }
-            throw error
+            guard case .denied(let reason) = error, !isShutDown else { throw error }
+            let before = refused.map { $0.secret.equals(secret) ? $0.count : 0 } ?? 0
+            let pause = Self.pause(after: before + 1, of: login.kind)
+            let denied = KMSError.denied(
+                reason: "\(reason); asked again after \(pause.components.seconds) s, or at once where the file changes")
+            refused = (secret, before + 1, denied, .now + pause)
+            throw denied
         }
-        (refused, refusals) = (nil, 0)
+        refused = nil
         return OpenBaoLease(
             token: answer.token, generation: generation, lifetime: answer.lifetime, renewable: answer.renewable,
             obtained: obtained)
@@ -281,8 +282,8 @@ actor OpenBaoCredential {
 
     private static func pause(after refusals: Int, of kind: OpenBaoLogin.Kind) -> Duration {
         switch kind {
-        // Longer than the server counts.
-        case .appRole: refusals == 1 ? .seconds(60) : .seconds(16 * 60)
+        // Three in the quarter of an hour for which the server counts, then longer than that.
+        case .appRole: refusals < 3 ? .seconds(60 * refusals) : .seconds(16 * 60)
         case .workload, .caller: .seconds(min(60, 2 << min(refusals, 5)))
         }
     }

@@ -41,6 +41,12 @@ enum PKCS11Failure: Error, Sendable {
         ].contains(code)
     }
 
+    /// A login that counts as one that may have been of a wrong PIN, and as a loss: not made again at once.
+    var isLossOfLogin: Bool {
+        guard case .call("C_Login", let code) = self else { return false }
+        return code == Cryptoki.deviceError
+    }
+
     /// An object was destroyed between finding and using it: worth another look.
     var isStale: Bool {
         guard case .call(_, let code) = self else { return false }

@@ -40,7 +40,7 @@ final class PKCS11Module: @unchecked Sendable {
     private static let restartPause = Duration.seconds(1)
     #if canImport(Glibc) || canImport(Musl)
         /// Seconds in which calls under way must end, before sessions are ended.
-        private static let longestWait = 3
+        private static let longestWait = 15
     #endif
 
     private init(path: String, functions: UnsafeMutablePointer<hkms_p11_functions>) {

@@ -42,7 +42,7 @@ final class SessionPool: Sendable {
     /// After a login that failed for no reason of the PIN's, as far as the module says; twice as long after each
     /// further one, up to the longest.
     private static let loginPause = 30
-    private static let longestLoginPause = 3600
+    private static let longestLoginPause = 900
     /// A call that hangs in the module does not keep the process from ending.
     private static let closingTime = Duration.seconds(5)
 
@@ -70,20 +70,27 @@ final class SessionPool: Sendable {
         }
         guard let isAdmitted else { throw Self.shutDown }
         guard isAdmitted else { throw .throttled(retryAfterSeconds: 1) }
-        return try await inTime(administering ? timeLimit * 4 : timeLimit) { [threads] () throws(KMSError) in
+        return try await inTime(administering ? timeLimit * 4 : timeLimit) { [threads] isOver throws(KMSError) in
             try await threads.run { () throws(KMSError) in
                 defer { self.endJob() }
+                // What nobody waits for any more is not begun.
+                guard !isOver() else { throw Self.notBegun }
                 guard administering else { return try self.attempt(readWrite: false, work) }
                 return try self.administration.withLock { _ throws(KMSError) -> Success in
-                    try self.attempt(readWrite: true, work)
+                    guard !isOver() else { throw Self.notBegun }
+                    return try self.attempt(readWrite: true, work)
                 }
             }
         }
     }
 
+    private static let notBegun = KMSError.unavailable(reason: "the token was busy for too long")
+
     /// A call that hangs in the module keeps its thread, and not who asked for it.
+    /// - Parameter body: asks its argument whether it was given up.
     private func inTime<Success: Sendable>(
-        _ limit: Duration, _ body: @escaping @Sendable () async throws(KMSError) -> Success
+        _ limit: Duration,
+        _ body: @escaping @Sendable (_ isOver: @escaping @Sendable () -> Bool) async throws(KMSError) -> Success
     ) async throws(KMSError) -> Success {
         let result = await withCheckedContinuation { continuation in
             let answer = FirstAnswer<Result<Success, KMSError>>(continuation)
@@ -97,7 +104,7 @@ final class SessionPool: Sendable {
             }
             Task {
                 do throws(KMSError) {
-                    answer.give(.success(try await body()))
+                    answer.give(.success(try await body { answer.isGiven }))
                 } catch { answer.give(.failure(error)) }
                 timer.cancel()
             }
@@ -131,6 +138,8 @@ final class SessionPool: Sendable {
         private let waiting: Mutex<CheckedContinuation<Value, Never>?>
 
         init(_ continuation: CheckedContinuation<Value, Never>) { waiting = Mutex(continuation) }
+
+        var isGiven: Bool { waiting.withLock { $0 == nil } }
 
         func give(_ value: Value) {
             let waiting = waiting.withLock { held in
@@ -172,6 +181,11 @@ final class SessionPool: Sendable {
         do throws(PKCS11Failure) {
             return try once(readWrite: readWrite, &generation, work)
         } catch {
+            if error.isLossOfLogin {
+                // The next login, some time from now, finds the module initialized anew.
+                try? module.restart(seen: generation)
+                throw error.kmsError
+            }
             if error.isLoss { module.endSessions(seen: generation) } else if !error.isStale { throw error.kmsError }
             guard error.mayBeRepeated else { throw error.kmsError }
         }
@@ -288,7 +302,7 @@ final class SessionPool: Sendable {
             ].contains(code)
             // Another answer may mean the PIN all the same, and every request would cost a try. A token that counts
             // wrong PINs says so.
-            let hasCounted = ((try? session.tokenFlags()) ?? 0) & Cryptoki.pinCountLow != 0
+            let hasCounted = ~flags & ((try? session.tokenFlags()) ?? 0) & Cryptoki.pinCountLow != 0
             state.withLock { state in
                 guard !isOfThePIN, !hasCounted else {
                     let said: KMSError = isOfThePIN ? error.kmsError : Self.wrongPIN(error.kmsError)
@@ -310,9 +324,11 @@ final class SessionPool: Sendable {
     }
 
     private static func laterLogin(_ error: KMSError, seconds: Int) -> KMSError {
-        .unavailable(
-            reason: "\(error); where that means a wrong PIN, correct it and restart. It is tried again after "
-                + "\(seconds) s, not at once, because tokens lock after a few")
+        let reason =
+            "\(error); where that means a wrong PIN, correct it and restart. It is tried again after \(seconds) s, not "
+            + "at once, because tokens lock after a few"
+        if case .denied = error { return .denied(reason: reason) }
+        return .unavailable(reason: reason)
     }
 
     /// The slot of the one token that the URI names.
