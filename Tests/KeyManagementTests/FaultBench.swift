@@ -114,7 +114,7 @@ final class FaultBench: Sendable {
     func breakOffRegistration() async throws -> RegistrationRequest {
         let request = try request(.envelope)
         let manager = manager()
-        plan.arm(.gone, at: 14)
+        plan.arm(.gone, at: 15)
         await #expect(throws: KeyManagementError.metadataStore(.unavailable(reason: "planned"))) {
             try await manager.register(request, as: alice)
         }
