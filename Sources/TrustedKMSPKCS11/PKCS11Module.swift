@@ -145,7 +145,8 @@ final class PKCS11Module: @unchecked Sendable {
     }
 
     /// Finalizes and initializes, which is what some modules need to see a token again. All sessions of this process
-    /// are gone after it.
+    /// are gone after it. Where it is not this process's to do, or was done a moment ago, all sessions are ended and no
+    /// more.
     /// - Parameter seen: nothing is done where somebody else did it since.
     func restart(seen: Int) throws(PKCS11Failure) {
         let now = ContinuousClock.now
